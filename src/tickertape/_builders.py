@@ -1,0 +1,249 @@
+"""What each rule of the grammar makes: an event, or a value for the rule around it.
+
+One function a named rule; rules whose names begin with an underscore make
+nothing. A function is given the machine (for the exact text of the span), the
+span, and the values that the rule's parts carry.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from html import unescape
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._machine import Builder, Machine
+
+    Spot = Callable[[str, str], tuple[tuple[str, str], ...]]
+
+
+class Builders:
+    """The functions for one grammar; labels and reasons are read by that same grammar."""
+
+    def __init__(self, spot: Spot) -> None:
+        self.spot = lru_cache(1024)(spot)
+
+    def table(self) -> dict[str, Builder]:
+        """Rule name -> function."""
+        return {name: getattr(self, name) for name in dir(self) if name not in ("spot", "table") and name[0] != "_"}
+
+    # -- structure ----------------------------------------------------------------
+
+    def line_end(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.LineEnd(start, end)
+
+    def text(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Text(start, end, machine.text(end))
+
+    goes_on = number_goes_on = spoken = text
+
+    def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Unknown(start, end, machine.text(end))
+
+    def code(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Code(start, end, machine.text(end))
+
+    fence_end = markup = tag = code
+
+    def parameters(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        text = machine.text(end)
+        try:
+            value = json.loads(text[text.index("{") :])
+        except (ValueError, RecursionError):  # broken, or deeper than this interpreter reads
+            value = None
+        return ev.Parameters(start, end, text, value if isinstance(value, dict) else None)
+
+    fenced_parameters = parameters
+
+    def broken_parameters(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Parameters(start, end, machine.text(end), None)
+
+    # -- ids ------------------------------------------------------------------------
+
+    def task_id(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.TaskId(start, end, children[0], children[1])
+
+    def identifier(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Identifier(start, end, children[0], children[1])
+
+    # -- status -----------------------------------------------------------------------
+
+    def queued(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Stage(start, end, "queued", children[0])
+
+    def preparing(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Stage(start, end, "preparing", children[0])
+
+    def generating(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.label = None
+        return ev.Stage(start, end, "generating", children[0])
+
+    def optimizing(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Stage(start, end, "optimizing", children[0])
+
+    def completed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Completed(start, end, children[0])
+
+    done = completed
+
+    def progress_word(self, machine: Machine, start: int, end: int, children: list[Any]) -> None:
+        machine.label = children[0]
+
+    def whole_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return _progress(machine, start, end, children[0], None)
+
+    dotted_tick = percent_tick = plain_tick = whole_tick
+
+    def decimal_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return _progress(machine, start, end, ".".join(children[:2]), None)
+
+    def lone_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.label = None
+        return _progress(machine, start, end, ".".join(children[:2]), None)
+
+    def tick_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        number = ".".join(part for part in children[:-1] if part.isdecimal())
+        return _progress(machine, start, end, number, children[-1])
+
+    def count(self, machine: Machine, start: int, end: int, children: list[Any]) -> None:
+        return None
+
+    def failed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        reason = _reason(children)
+        if reason and self._retries(reason):
+            return ev.Retrying(start, end, machine.text(end))
+        return ev.Failed(start, end, children[-1], reason)
+
+    def refused(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        rest = children.pop()[0] if type(children[-1]) is tuple else ""
+        return ev.Failed(start, end, "", (children[0] + rest).strip().strip("*").strip())
+
+    def reason(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        reason = _reason(children)
+        return ev.Reason(start, end, machine.text(end), children[0], reason)
+
+    def rest(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str]:
+        return (children[0],)
+
+    def retrying(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Retrying(start, end, machine.text(end))
+
+    def warning(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "warning", machine.text(end))
+
+    def notice(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "notice", machine.text(end))
+
+    def final(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "final", machine.text(end))
+
+    def setting(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "setting", machine.text(end))
+
+    def submitted(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "submitted", machine.text(end))
+
+    def preview(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Notice(start, end, "preview", machine.text(end))
+
+    # -- media --------------------------------------------------------------------------
+
+    def destination(self, machine: Machine, start: int, end: int, children: list[Any]) -> str:
+        return "".join(children).strip()
+
+    def label(self, machine: Machine, start: int, end: int, children: list[Any]) -> str:
+        return "".join(children)
+
+    def outer_label(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[ev.Kind | None]:
+        return (self._kind(children[0]),)
+
+    def image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Image(start, end, children[0] if len(children) > 1 else "", children[-1])
+
+    def link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return self._link(start, end, children[0] if len(children) > 1 else "", children[-1], None)
+
+    def labelled_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        (kind,) = children[0]
+        return self._link(start, end, children[1] if len(children) > 2 else "", children[-1], kind)
+
+    def number_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        # Outside a progress line, [1](…) is a citation and [45%](…) a tick; and so is a 100.
+        number, url = children[0], children[-1]
+        if len(children) > 2 or number == "100":
+            machine.label = None
+            return _progress(machine, start, end, number, url)
+        return self._link(start, end, number, url, None)
+
+    def bracketed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Text(start, end, machine.text(end))
+
+    def stripped_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        opening, rest = children
+        url = opening.removeprefix("]").removeprefix("(") + rest
+        text = machine.text(end)
+        label = text[: text.rindex(opening + rest)]
+        return self._link(start, end, label.strip(_MARKS).removeprefix("!["), url.strip(), None)
+
+    def url(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return ev.Url(start, end, "".join(children))
+
+    def src(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str, str]:
+        return ("src", unescape(children[0]))
+
+    def poster(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str, str]:
+        return ("poster", unescape(children[0]))
+
+    def element(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        name: Literal["video", "audio", "source", "img"] = children[0][1:].lower()
+        attributes = dict(child for child in reversed(children) if type(child) is tuple)
+        return ev.Element(start, end, name, attributes.get("src"), attributes.get("poster"))
+
+    # -- what labels say ------------------------------------------------------------------
+
+    def _link(self, start: int, end: int, label: str, url: str, kind: ev.Kind | None) -> ev.Event:
+        says = {name for name, _ in self.spot("label_words", label)}
+        if "SOURCE_LABEL" in says:
+            return ev.TaskLink(start, end, "source", label, url)
+        if "WEB_LABEL" in says:
+            return ev.TaskLink(start, end, "web", label, url)
+        role: ev.Role | None = None
+        if "DOWNLOAD_LABEL" in says:
+            role = "download"
+        elif "PREVIEW_LABEL" in says:
+            role = "preview"
+        elif "WATCH_LABEL" in says:
+            role = "watch"
+        return ev.Link(start, end, label, url, role, kind)
+
+    def _kind(self, label: str) -> ev.Kind | None:
+        says = {name for name, _ in self.spot("label_words", label)}
+        if "AUDIO_LABEL" in says:
+            return "audio"
+        return "video" if "VIDEO_LABEL" in says else "image"
+
+    def _retries(self, reason: str) -> bool:
+        return any(name == "RETRY_NOTICE" for name, _ in self.spot("message_words", reason))
+
+
+_MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
+
+
+def _progress(machine: Machine, start: int, end: int, number: str, preview_url: str | None) -> ev.Progress:
+    label, machine.label = machine.label, None
+    # A number of thousands of digits is no percentage; it must not raise either.
+    percent = float(number) if "." in number or len(number) > 18 else int(number)
+    return ev.Progress(start, end, percent, label, preview_url)
+
+
+def _reason(children: list[Any]) -> str | None:
+    if type(children[-1]) is tuple:
+        (text,) = children.pop()
+        return text.strip().strip("*").strip() or None
+    return None
+

@@ -1,0 +1,105 @@
+"""Why something failed: from words, codes and HTTP statuses to one category."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .task import TaskError
+
+if TYPE_CHECKING:
+    from .grammar import Grammar
+    from .task import Category
+
+# Message words in the order in which they win.
+_CATEGORIES: tuple[tuple[str, Category], ...] = (
+    ("MODERATION", "moderation"),
+    ("QUOTA", "quota"),
+    ("RATE_LIMIT", "rate_limit"),
+    ("OVERLOADED", "overloaded"),
+    ("AUTH", "auth"),
+    ("NOT_FOUND", "not_found"),
+    ("INVALID_REQUEST", "invalid_request"),
+    ("TIMEOUT", "timeout"),
+    ("UPSTREAM", "upstream"),
+)
+
+_STATUSES: dict[int, Category] = {
+    400: "invalid_request",
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    404: "not_found",
+    408: "timeout",
+    413: "invalid_request",
+    422: "invalid_request",
+    429: "rate_limit",
+}
+
+
+def _by_status(status: int | None) -> Category | None:
+    if status is not None and 500 <= status <= 599:
+        return "upstream"
+    return _STATUSES.get(status or 0)
+
+
+class Failures:
+    """Reads what failures say, by the words of one grammar."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._spot = grammar.spot
+
+    def told(self, message: str) -> TaskError:
+        """A failure told in the text itself."""
+        message = self._without_request_id(message)
+        word = message.replace("_", "")
+        code = message if word.isascii() and word.isalpha() and message.islower() else None
+        return TaskError(self.category(message, None, None), code, message)
+
+    def text_only(self, prose: str) -> TaskError:
+        return TaskError("text_only", None, self._without_request_id(prose))
+
+    def error(self, message: str | None, code: str | None, status: int | None = None) -> TaskError:
+        """A failure told in fields."""
+        if message is not None:
+            message = self._without_request_id(message)
+        return TaskError(self.category(message, code, status), code, message)
+
+    def body(self, error: Any, status: int | None = None) -> TaskError | None:
+        """An `error` as gateways write it: an object, a string; None for a harmless one."""
+        if isinstance(error, str):
+            return self.error(error, None, status) if error.strip() else None
+        if not isinstance(error, dict):
+            return None
+        message, code = error.get("message"), error.get("code")
+        if not isinstance(message, str) or not message.strip():
+            message = next((v for k in ("msg", "detail", "reason", "error") if isinstance(v := error.get(k), str) and v), None)
+        kind = error.get("type")
+        if message is None and not kind and (not code or code in (200, "200", "success", "ok")):
+            return None
+        own = error.get("status_code", error.get("status"))
+        if status is None or status < 400:
+            status = own if isinstance(own, int) else code if isinstance(code, int) else status
+        named = code if isinstance(code, str) and code else kind if isinstance(kind, str) and kind else None
+        return self.error(message, named, status)
+
+    def category(self, message: str | None, code: str | None, status: int | None) -> Category:
+        """By the message's words, then the code, then the HTTP status."""
+        for text in (message, code):
+            if text:
+                found = {name: word for name, word in reversed(self._spot("message_words", text))}
+                for name, category in _CATEGORIES:
+                    if name in found:
+                        return category
+                for name, word in self._spot("message_words", text):
+                    if name == "NUMBER" and len(word) == 3 and (by_number := _by_status(int(word))):
+                        return by_number
+        return _by_status(status) or "unknown"
+
+    def _without_request_id(self, message: str) -> str:
+        """Gateways of the one-api family append `(request id: …)`; it says nothing of the failure."""
+        message = message.strip()
+        if message.endswith((")", "）")):
+            for name, word in reversed(self._spot("message_words", message)):
+                if name == "REQUEST_ID":
+                    return message[: message.rindex(word)].rstrip()
+        return message

@@ -1,0 +1,452 @@
+"""From events to a task: the rules of what a stream means.
+
+A fold adds one event at a time and never looks back at the text; a task can be
+taken from it at any moment for the price of copying its lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import events as ev
+from ._failures import Failures
+from .task import Envelope, Result, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .grammar import Grammar
+    from .task import Status, TaskError
+
+
+@dataclass(slots=True)
+class _Medium:
+    """A result in the making."""
+
+    kind: ev.Kind
+    url: str
+    label: str
+    download_url: str | None = None
+    poster_url: str | None = None
+
+
+class _Message:
+    """A failure's message, which may go on over lines and into a fence."""
+
+    __slots__ = ("blank", "failure_word", "fenced", "newlines", "parts")
+
+    def __init__(self, failure_word: str, reason: str | None) -> None:
+        self.failure_word = failure_word
+        self.parts = [reason] if reason else []
+        self.newlines = 0
+        self.fenced = False
+
+    def line_end(self) -> None:
+        self.newlines += 1
+
+    def add(self, text: str, *, fence: bool = False) -> bool:
+        """Whether the text still belongs to the message."""
+        if self.newlines > 1 and not fence or self.fenced and (self.newlines or not fence):
+            return False
+        if self.newlines or not fence:
+            text = text.lstrip(" \t>")
+        self.parts.append("\n" * self.newlines + text if self.parts else text)
+        self.newlines = 0
+        self.fenced = self.fenced or fence
+        return True
+
+    def reason(self) -> str:
+        return "".join(self.parts).strip() or self.failure_word
+
+
+class Fold:
+    """A task in the making."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._failures = Failures(grammar)
+        self._task_id: str | None = None
+        self._ids: dict[str, str] = {}
+        self._parameters: dict[str, Any] | None = None
+        self._echoed = False  # a parameter object was seen, valid or not
+        self._stages: list[str] = []
+        self._progress: list[float] = []
+        self._links: dict[str, str] = {}
+        self._media: list[_Medium] = []
+        self._by_url: dict[str, _Medium] = {}
+        self._downloads: set[str] = set()
+        self._previews: dict[str, None] = {}
+        self._prose: list[str] = []
+        self._succeeded = False
+        self._failed = False
+        self._message: _Message | None = None  # the last failure's, while it may go on
+        self._error: TaskError | None = None
+        self._last: ev.Event | None = None
+        self._cover: _Medium | None = None  # an image with only white space after it so far
+        self._preview = False  # under a line that says preview
+        self._preview_twin = False  # right after a preview link
+        self._retrying = False
+        self._url: tuple[str, bool] | None = None  # a bare URL whose line has not ended
+        self._element: tuple[ev.Kind, str | None] = ("video", None)
+        self.envelope: Envelope | None = None
+
+    # -- what has been read so far ---------------------------------------------------
+
+    def task(self, *, closed: bool, events: Iterable[ev.Event] = (), text: str = "") -> Task:
+        media = list(self._media)
+        if closed and self._url is not None and (medium := self._bare(self._url[0])) is not None:
+            media.append(medium)
+        error = self._error
+        if self._message is not None:
+            error = self._failures.told(self._message.reason())
+        status: Status
+        if self._failed and self._message is None and error is not None and error.category == "text_only":
+            status = "failed"
+        elif media:
+            status = "completed"
+        elif self._failed:
+            status = "failed"
+        elif self._succeeded:
+            status = "completed"
+        elif not closed:
+            status = "in_progress" if self._progress or any(s != "queued" for s in self._stages) else "queued"
+        else:
+            prose = "".join(self._prose).strip()
+            if prose and not (self._task_id or self._stages or self._progress):
+                status, error = "failed", self._failures.text_only(prose)
+            else:
+                status = "incomplete"
+        frame = self.envelope.error if self.envelope is not None else None
+        if frame is not None and (told := self._failures.body(frame)) is not None:
+            status, error = "failed", told
+        taken = {m.url for m in media} | {m.download_url for m in media}
+        return Task(
+            status,
+            self._task_id,
+            dict(self._ids),
+            self._parameters,
+            tuple(self._stages),
+            tuple(self._progress),
+            dict(self._links),
+            tuple(Result(m.kind, m.url, m.download_url, m.poster_url) for m in media),
+            tuple(url for url in self._previews if url not in taken),
+            error,
+            tuple(events),
+            text,
+            self.envelope,
+        )
+
+    # -- events ------------------------------------------------------------------------
+
+    def add(self, event: ev.Event) -> None:
+        if self._message is not None and not self._goes_on(event):
+            self._error = self._failures.told(self._message.reason())
+            self._message = None
+        elif self._message is not None and not isinstance(event, ev.Failed):
+            self._last = event
+            return
+        if self._url is not None:
+            self._settle_url(event)
+        match event:
+            case ev.LineEnd():
+                self._prose.append("\n")
+                self._preview_twin = False
+            case ev.Text(text=text):
+                self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+            case ev.Unknown(text=text):
+                self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+                self._preview = False
+            case ev.Parameters(value=value):
+                self._object(value)
+            case ev.Code():
+                pass
+            case ev.TaskId(value=value):
+                self._task_id = value
+            case ev.Identifier(name=name, value=value):
+                self._ids[name] = value
+            case ev.TaskLink(rel=rel, url=url):
+                self._links[rel] = url
+            case ev.Stage(stage=stage):
+                self._stages.append(stage)
+                self._preview = self._retrying = False
+            case ev.Progress(percent=percent, preview_url=url):
+                if isinstance(self._last, ev.Stage) and self._stages[-2:] == [self._last.stage] * 2:
+                    self._stages.pop()  # the tick's own words, not a stage entered again
+                self._progress.append(percent)
+                if url:
+                    self._previews[url] = None
+            case ev.Completed():
+                self._succeeded = True
+                self._preview = self._retrying = False
+            case ev.Failed(label=label, reason=reason):
+                self._fail(label, reason)
+                self._preview = self._retrying = False
+            case ev.Reason(label=label, reason=reason):
+                if not self._retrying:
+                    self._fail(label, reason)
+            case ev.Retrying():
+                self._retrying = True
+                self._preview = False
+            case ev.Notice(kind="preview"):
+                self._preview = True
+            case ev.Notice(kind="final"):
+                self._preview = False
+            case ev.Notice():
+                pass
+            case ev.Image(alt=alt, url=url):
+                self._image(alt, url)
+            case ev.Link():
+                self._link(event)
+            case ev.Url(url=url):
+                follows = isinstance(self._last, ev.Completed | ev.Progress)
+                if follows or self._last is None or isinstance(self._last, ev.LineEnd):
+                    self._url = url, follows
+            case ev.Element():
+                self._html(event)
+        if not isinstance(event, ev.LineEnd | ev.Image):
+            self._cover = None
+        self._last = event
+
+    def add_progress(self, event: ev.Event) -> None:
+        """Of a text that is read for its percentages alone."""
+        if isinstance(event, ev.Progress):
+            self._progress.append(event.percent)
+
+    def add_media(self, kind: ev.Kind, url: str) -> None:
+        """A medium that came beside the text, as a part of its own."""
+        self._result(kind, url, "")
+
+    # -- failure -------------------------------------------------------------------------
+
+    def _fail(self, label: str, reason: str | None) -> None:
+        self._failed = True
+        self._message = _Message(label, reason)
+
+    def _goes_on(self, event: ev.Event) -> bool:
+        """Whether an event still belongs to the last failure's message."""
+        message = self._message
+        assert message is not None
+        match event:
+            case ev.LineEnd():
+                message.line_end()
+                return True
+            case ev.Text(text=text) | ev.Unknown(text=text):
+                return message.add(text)
+            case ev.Reason(text=text, reason=reason):
+                if not message.parts:
+                    if reason:
+                        message.parts.append(reason)
+                    message.newlines = 0
+                    return True
+                return message.add(text)
+            case ev.Code(text=text) | ev.Parameters(text=text) if "`" in text or message.fenced:
+                return message.add(text, fence=True)
+        return False
+
+    def _object(self, value: dict[str, Any] | None) -> None:
+        if value is not None and ("status" in value or "error" in value):
+            self._outcome(value)
+        elif not self._echoed:
+            self._echoed = True
+            self._parameters = value
+
+    def _outcome(self, value: dict[str, Any]) -> None:
+        from ._poll import read_outcome
+
+        outcome = read_outcome(value, self._failures)
+        if outcome.task_id is not None:
+            self._task_id = outcome.task_id
+        if not self._echoed and outcome.rest:
+            self._parameters = outcome.rest
+        if outcome.status == "failed":
+            self._failed, self._error = True, outcome.error
+        elif outcome.status == "completed":
+            self._succeeded = True
+        for kind, url in outcome.results:
+            self._result(kind, url, "")
+
+    # -- media ------------------------------------------------------------------------------
+
+    def _image(self, alt: str, url: str) -> None:
+        if self._preview:
+            self._previews[url] = None
+            self._cover = None
+            return
+        if self._is_download(url) or (self._says_download(alt) and self._media):
+            self._download(alt, url)
+            return
+        known = url in self._by_url
+        medium = self._result("image", url, alt)
+        self._cover = None if known else medium
+
+    def _link(self, link: ev.Link) -> None:
+        url, role = link.url, link.role
+        kind = self._kind(url)
+        download = role == "download" or self._is_download(url)
+        if self._preview or role == "preview" or self._preview_twin:
+            if download:
+                return  # a preview's twin
+            if role is not None or kind is not None or link.kind is not None:
+                self._previews[url] = None
+                self._preview_twin = not self._preview
+                return
+        if download:
+            self._download(link.label, url)
+            return
+        if link.kind is not None:
+            kind = link.kind
+        elif role == "watch" and kind is None:
+            kind = "video"
+        if kind is None:
+            self._prose.append(f"[{link.label}]({url})")
+            return
+        self._result(kind, url, link.label, poster=self._cover if link.kind is None else None)
+
+    def _html(self, element: ev.Element) -> None:
+        name = element.name
+        if name in ("video", "audio"):
+            self._element = ("video" if name == "video" else "audio"), element.poster
+        kind: ev.Kind = "image" if name == "img" else self._element[0]
+        if not element.src:
+            return
+        if self._preview:
+            self._previews[element.src] = None
+            return
+        medium = self._result(kind, element.src, "")
+        if kind == "video" and medium.poster_url is None:
+            medium.poster_url = element.poster or self._element[1]
+
+    def _settle_url(self, event: ev.Event) -> None:
+        """A URL counts when it is all of its line, or follows a status on its line."""
+        assert self._url is not None
+        url, follows = self._url
+        if (follows or isinstance(event, ev.LineEnd)) and (medium := self._bare(url)) is not None:
+            if self._preview:
+                self._previews[url] = None
+            else:
+                self._result(medium.kind, url, "")
+        else:
+            self._prose.append(url)
+        self._url = None
+
+    def _bare(self, url: str) -> _Medium | None:
+        kind = self._kind(url)
+        return None if kind is None or url in self._by_url else _Medium(kind, url, "")
+
+    def _result(self, kind: ev.Kind, url: str, label: str, *, poster: _Medium | None = None) -> _Medium:
+        medium = self._by_url.get(url)
+        if medium is None and (twin := self._twin_of(url)) is not None:
+            # Its download link came first and stood in for it.
+            medium = twin
+            medium.url, medium.kind = url, kind
+            self._by_url[url] = medium
+        if medium is None:
+            medium = _Medium(kind, url, label)
+            self._media.append(medium)
+            self._by_url[url] = medium
+        if poster is not None and kind == "video" and poster is not medium:
+            self._media.remove(poster)
+            del self._by_url[poster.url]
+            medium.poster_url = poster.url
+        return medium
+
+    def _download(self, label: str, url: str) -> None:
+        if url in self._downloads:
+            return
+        medium = self._by_url.get(url) or self._by_path(url) or self._by_number(label) or self._nearest(url)
+        if medium is None:
+            kind = self._kind(url) or self._labelled_kind(label)
+            medium = self._result(kind, url, label, poster=self._cover)
+        elif medium.download_url is None:
+            medium.download_url = url
+        medium.download_url = medium.download_url or url
+        self._downloads.add(url)
+
+    def _by_path(self, url: str) -> _Medium | None:
+        path = _path(url)
+        for folder in self._grammar.words("DOWNLOAD_PATH"):
+            plain = path.replace(folder, folder.replace("/download", ""))
+            if plain != path:
+                for medium in self._media:
+                    if _path(medium.url) == plain and medium.download_url is None:
+                        return medium
+        return None
+
+    def _twin_of(self, url: str) -> _Medium | None:
+        path = _path(url)
+        for medium in self._media:
+            if medium.url == medium.download_url and self._is_download(medium.url):
+                for folder in self._grammar.words("DOWNLOAD_PATH"):
+                    if _path(medium.url).replace(folder, folder.replace("/download", "")) == path:
+                        return medium
+        return None
+
+    def _by_number(self, label: str) -> _Medium | None:
+        number = self._number(label, strict=False)
+        if number is None:
+            return None
+        for medium in self._media:
+            if medium.download_url is None and self._number(medium.label, strict=True) == number:
+                return medium
+        return None
+
+    def _nearest(self, url: str) -> _Medium | None:
+        kind = self._kind(url)
+        for medium in reversed(self._media):
+            if medium.download_url is None and (kind is None or kind == medium.kind):
+                return medium
+        return None
+
+    def _number(self, label: str, *, strict: bool) -> str | None:
+        """The one number of a label; strictly, of a label that is nothing but its kind and number."""
+        words = self._grammar.spot("label_words", label)
+        numbers = [word for name, word in words if name == "NUMBER"]
+        if len(numbers) != 1:
+            return None
+        left = len(label.replace("_", "").replace(" ", "")) - sum(len(word) for _, word in words)
+        return None if strict and left else numbers[0]
+
+    def _says_download(self, alt: str) -> bool:
+        prompt = str((self._parameters or {}).get("prompt", ""))
+        if alt in prompt:
+            return False
+        return any(name == "DOWNLOAD_LABEL" for name, _ in self._grammar.spot("label_words", alt[:24]))
+
+    def _labelled_kind(self, label: str) -> ev.Kind:
+        says = {name for name, _ in self._grammar.spot("label_words", label)}
+        if "VIDEO_LABEL" in says:
+            return "video"
+        return "audio" if "AUDIO_LABEL" in says else "image"
+
+    def _is_download(self, url: str) -> bool:
+        path = _path(url)
+        return any(folder in path for folder in self._grammar.words("DOWNLOAD_PATH"))
+
+    def _kind(self, url: str) -> ev.Kind | None:
+        """What a URL's path, or a `data:` URL's media type, says it is."""
+        return media_kind(self._grammar, url)
+
+
+def media_kind(grammar: Grammar, url: str) -> ev.Kind | None:
+    """What the end of a URL's path says it is; for a `data:` URL its media type (RFC 2397)."""
+    kinds: tuple[tuple[ev.Kind, str], ...] = (("image", "IMAGE_PATH"), ("video", "VIDEO_PATH"), ("audio", "AUDIO_PATH"))
+    if url[:5].lower() == "data:":
+        for kind, _ in kinds:
+            if url[5:].startswith(f"{kind}/"):
+                return kind
+        return None
+    path = _path(url).lower()
+    for kind, words in kinds:
+        if path.endswith(grammar.words(words)):
+            return kind
+    return None
+
+
+def _path(url: str) -> str:
+    """A URL's path (RFC 3986): without scheme, authority, query and fragment."""
+    rest = url.partition("#")[0].partition("?")[0]
+    scheme, separator, after = rest.partition("://")
+    if not separator:
+        return rest
+    return "/" + after.partition("/")[2]

@@ -1,0 +1,101 @@
+"""The grammar a parser reads by: the built-in one, or that one extended."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._builders import Builders
+from ._errors import GrammarError
+from ._machine import Machine, Program
+
+if TYPE_CHECKING:
+    import os
+
+    from ._automaton import Tables
+
+
+class Grammar:
+    """A vocabulary and a structure, compiled to the tables of the push parser.
+
+    The built-in grammar is `Grammar.default()`. One line extends it:
+
+        Grammar.from_text('%extend GENERATING: "画画中" | "painting away"i')
+
+    Compiling an extension imports lark and takes about a second; keep the object.
+    Grammars are immutable and may be shared between threads.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @staticmethod
+    def default() -> Grammar:
+        """The built-in grammar; its tables are generated, no lark is needed."""
+        return _default()
+
+    @classmethod
+    def from_text(cls, text: str, *, name: str = "<text>") -> Grammar:
+        """The built-in grammar with lines of `%extend` and `%override` (Lark's own directives).
+
+        Raises `GrammarError` when the lines cannot be read, contradict the
+        vocabulary, or would make a status depend on text that has not arrived.
+        """
+        from ._compiler import compile_grammar
+
+        return cls(compile_grammar(text, name=name))
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Grammar:
+        """`from_text` with the text of a `.lark` file, UTF-8."""
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GrammarError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        return cls.from_text(text, name=str(path))
+
+    @cached_property
+    def _program(self) -> Program:
+        return Program(self._tables, Builders(self.spot).table())
+
+    def machine(self, *, max_pending: int) -> Machine:
+        """A new parse by this grammar, without the task fold."""
+        return Machine(self._program, max_pending=max_pending)
+
+    def words(self, *names: str) -> tuple[str, ...]:
+        """What the vocabulary's terminals are called; in lower case where any case counts."""
+        return tuple(w for t in self._tables.terminals if t.name in names for w in (*t.literals, *t.folded))
+
+    def spot(self, rule: str, text: str) -> tuple[tuple[str, str], ...]:
+        """The terminals of a word-spotting rule (`label_words`…) that occur in a text, in order."""
+        program = self._program
+        lexis = program.lexicon.lexis(dict(program.starts)[rule])
+        runs = lexis.after
+        found = []
+        at = 0
+        while at < len(text):
+            node, best, stop, pos = lexis.first.get(text[at]), -1, at + 1, at
+            while node is not None and node.here & lexis.mask:
+                pos += 1
+                for terminal in node.ends:
+                    if lexis.mask >> terminal & 1:
+                        best, stop = terminal, pos
+                if pos == len(text):
+                    break
+                node = node.children.get(text[pos])
+            if best < 0 and runs is not None and (match := runs.final(text, at)) and match.lastindex:
+                run = runs.runs[match.lastindex]
+                assert run is not None
+                best, stop = run.number, match.end()
+            if best >= 0 and program.names[best] != "OTHER":
+                found.append((program.names[best], text[at:stop]))
+            at = stop
+        return tuple(found)
+
+
+@lru_cache(1)
+def _default() -> Grammar:
+    from ._tables import TABLES
+
+    return Grammar(TABLES)
