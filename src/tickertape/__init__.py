@@ -1,1 +1,6 @@
-from ._errors import TickertapeError
+"""Read the markdown status stream of image and video relays."""
+
+from ._errors import GrammarError, ParserClosed, ResponseError, TickertapeError, UnknownLine
+from .grammar import Grammar
+from .parser import Parser, parse
+from .task import Envelope, Result, Task, TaskError

@@ -190,6 +190,8 @@ class Builders:
         label = text[: text.rindex(opening + rest)]
         return self._link(start, end, label.strip(_MARKS).removeprefix("!["), url.strip(), None)
 
+    lone_stripped_link = stripped_link
+
     def url(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Url(start, end, "".join(children))
 

@@ -33,7 +33,7 @@ _MAX_WORDS = 20_000
 
 def grammar_folder() -> Path:
     """Where the grammar files are: in the wheel beside the code, in a checkout at its top."""
-    packaged = Path(__file__).parent / "grammar"
+    packaged = Path(__file__).parent / "grammar_files"
     if packaged.is_dir():
         return packaged
     return Path(__file__).parents[2] / "grammar"

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     Builder = Callable[["Machine", int, int, list[Any]], Any]
 
 
+_ATTEMPTS = 9
+"""Rules that may be given up at one place before its character is skipped: fences, objects and links nest no deeper."""
+
+
 class Program:
     """Tables made ready to run: what all parsers of one grammar share."""
 
@@ -113,6 +117,7 @@ class Machine:
         base = self._base = self._offset
         self._held = ""
         pos, end = 0, len(buffer)
+        gave_up_at, attempts = -1, 0
         states, lexis, closing = self._states, self._program.lexicon.lexis, self._closing
         while pos < end:
             limit = self._emitted + self._max_pending - base
@@ -175,7 +180,12 @@ class Machine:
                 assert run_found is not None
                 number, stop = run_found.number, found.end()
             elif number < 0:
-                self._give_up(base + pos)
+                attempts = attempts + 1 if pos == gave_up_at else 0
+                gave_up_at = pos
+                if attempts > _ATTEMPTS:
+                    pos = self._overflow(pos + 1)
+                else:
+                    self._give_up(base + pos)
                 continue
 
             action = lex.row[number]
@@ -262,6 +272,9 @@ class Machine:
         row = lexis(states[-1]).row
         self.stuck = at, tuple(sorted(program.names[n] for n in row if n < error))
         while True:
+            if len(states) == 1:  # the grammar left no way out: begin anew
+                self._settle(at)
+                self._gave_up = (-1, 0)
             action = lexis(states[-1]).row.get(error)
             # Given up here before and still stuck: fewer states must be left.
             if action is None or (action >= 0 and self._gave_up[0] == at and len(states) >= self._gave_up[1]):
