@@ -213,10 +213,6 @@ class Fold:
         if isinstance(event, ev.Progress):
             self._progress.append(event.percent)
 
-    def add_media(self, kind: ev.Kind, url: str) -> None:
-        """A medium that came beside the text, as a part of its own."""
-        self._result(kind, url, "")
-
     # -- failure -------------------------------------------------------------------------
 
     def _fail(self, label: str, reason: str | None) -> None:
@@ -252,9 +248,9 @@ class Fold:
             self._parameters = value
 
     def _outcome(self, value: dict[str, Any]) -> None:
-        from ._poll import read_outcome
+        from ._poll import read_outcome  # which needs media_kind from here
 
-        outcome = read_outcome(value, self._failures)
+        outcome = read_outcome(value, self._failures, self._grammar)
         if outcome.task_id is not None:
             self._task_id = outcome.task_id
         if not self._echoed and outcome.rest:

@@ -103,6 +103,11 @@ class Machine:
         """Text no event accounts for yet."""
         return "".join(self._raw) + self._held
 
+    @property
+    def emitted(self) -> int:
+        """Where the last event's span ended."""
+        return self._emitted
+
     def text(self, stop: int) -> str:
         """The text from the end of the last event up to `stop`."""
         start = self._emitted - self._base

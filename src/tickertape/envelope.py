@@ -1,0 +1,454 @@
+"""Reading whole responses and live streams: what wraps the content.
+
+`ResponseReader` is the sans-I/O core; `parse_response`, `iter_events` and
+`aiter_events` feed it. Responses and SDK objects are told by their attributes:
+no client library is imported.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from . import events as ev
+from ._errors import ParserClosed, ResponseError
+from ._failures import Failures
+from ._html import page_message
+from ._poll import is_poll, read_poll
+from ._sse import FIELDS, Decoder, Frame
+from .grammar import Grammar
+from .parser import MAX_PENDING, Parser
+from .task import Envelope, Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from .events import Event
+
+_SSE_STARTS = (*(f"{field}:" for field in FIELDS), ":")
+_RESPONSE_KEYS = ("id", "object", "choices", "error", "created", "code", "success")
+"""What a JSON response begins with and an echoed request does not."""
+
+
+class ResponseReader:
+    """An incremental, sans-I/O reader of one HTTP response or of the chunks made of it.
+
+    `feed()` takes bytes or text of the body in any pieces (an SSE stream, a JSON
+    body, or bare content), or chunks as dicts or SDK objects; it returns the
+    events that became certain. What comes beside the text makes events too, with
+    empty spans: an error frame a `Failed`, an image part an `Image`.
+    """
+
+    def __init__(
+        self,
+        *,
+        status_code: int | None = None,
+        choice: int | None = None,
+        grammar: Grammar | None = None,
+        max_pending: int = MAX_PENDING,
+        history: bool = True,
+    ) -> None:
+        self._grammar = grammar if grammar is not None else Grammar.default()
+        self._failures = Failures(self._grammar)
+        self._parser = Parser(grammar=self._grammar, max_pending=max_pending, history=history)
+        self._reasoning = self._grammar.machine(max_pending=max_pending)
+        self._status_code = status_code
+        self._choice = choice
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._mode = ""  # "", "sse", "content" or "body"
+        self._start: list[str] = []  # text whose kind is not clear yet, or a whole body
+        self._sse = Decoder()
+        self._done = False
+        self._closed = False
+        self._high = ""  # the first half of a surrogate pair cut by two deltas
+        self._wrapped = False
+        self._finish_reason: str | None = None
+        self._thoughts: list[str] = []
+        self._error: Any = None
+        self._bad: list[str] = []
+        self._task: Task | None = None  # when the body was no message
+
+    @property
+    def task(self) -> Task:
+        """What the response so far amounts to."""
+        if self._task is not None:
+            return self._task
+        if self._wrapped or self._bad:
+            self._parser._fold.envelope = Envelope(
+                self._finish_reason,
+                "".join(self._thoughts) if self._thoughts else None,
+                self._error,
+                len(self._bad),
+                tuple(self._bad),
+            )
+            self._parser._task = None
+        return self._parser.task
+
+    @property
+    def pending(self) -> str:
+        """Text that no event accounts for yet."""
+        return "".join(self._start) + self._parser.pending
+
+    def feed(self, data: Any) -> list[Event]:
+        """Read the next piece: bytes or str of the body, or one chunk as a dict or SDK object."""
+        if self._closed:
+            raise ParserClosed("feed() after close(): a reader reads one response, make a new ResponseReader")
+        if isinstance(data, bytes | bytearray | memoryview):
+            return self._text(self._utf8.decode(bytes(data)), body=True)
+        if isinstance(data, str):
+            return self._text(data, body=False)
+        return self._frame(_as_dict(data), "")
+
+    def close(self) -> list[Event]:
+        """The body has ended; the last events."""
+        if self._closed:
+            return []
+        events = self._text(self._utf8.decode(b"", True), body=True)
+        self._closed = True
+        if self._mode == "sse":
+            events += self._frames(self._sse.flush())
+        elif self._start:
+            text, self._start = "".join(self._start), []
+            events += self._body(text)
+        if self._high:
+            events += self._parser.feed(self._high)
+        for event in self._reasoning.close():
+            self._parser._fold.add_progress(event)
+        events += self._parser.close()
+        self._judge_status()
+        return events
+
+    # -- the body as text -----------------------------------------------------------
+
+    def _text(self, text: str, *, body: bool) -> list[Event]:
+        if not text and self._mode != "sse":
+            return []
+        if self._mode == "sse":
+            return self._frames(self._sse.decode(text))
+        if self._mode == "content":
+            return self._parser.feed(text)
+        self._start.append(text)
+        if self._mode == "body":
+            return []
+        start = "".join(self._start).lstrip(" \t\r\n\ufeff")
+        self._mode = _kind(start, body=body)
+        if self._mode == "sse":
+            self._wrapped = True
+            text, self._start = "".join(self._start).lstrip("\ufeff"), []
+            return self._frames(self._sse.decode(text))
+        if self._mode == "content":
+            text, self._start = "".join(self._start), []
+            return self._parser.feed(text)
+        return []
+
+    def _body(self, text: str) -> list[Event]:
+        """A body that had to be complete before it could be read."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return self._no_json(text)
+        if isinstance(value, str):  # an SSE body as a JSON string, as some gateways answer
+            reader_mode = _kind(value.lstrip(), body=True)
+            if reader_mode == "sse":
+                self._mode, self._wrapped = "sse", True
+                return self._frames([*self._sse.decode(value), *self._sse.flush()])
+            return self._parser.feed(value)
+        if isinstance(value, list):
+            return [event for item in value if isinstance(item, dict) for event in self._frame(item, "")]
+        return self._object(value, text) if isinstance(value, dict) else self._parser.feed(text)
+
+    def _no_json(self, text: str) -> list[Event]:
+        failed = self._status_code is not None and self._status_code >= 400
+        start = text.lstrip().lower()
+        if start.startswith(("<!doctype", "<html", "<head", "<body")):
+            told = self._failures.error(page_message(text), None, self._status_code or 502)
+            self._task = Task("failed", error=told, text=text)
+            return []
+        if failed:
+            self._task = Task("failed", error=self._failures.error(text, None, self._status_code), text=text)
+            return []
+        if start.startswith("{") and any(f'"{key}"' in start[:400] for key in ("choices", "object", "error")):
+            self._bad.append(text)  # a response cut off in the middle
+            return []
+        return self._parser.feed(text)
+
+    def _object(self, value: dict[str, Any], text: str | None = None) -> list[Event]:
+        failed = self._status_code is not None and self._status_code >= 400
+        if "choices" in value or ("content" in value and "role" in value) or (isinstance(value.get("data"), str) and not failed):
+            return self._frame(value, "")
+        told = self._failures.body(value.get("error"), self._status_code)
+        if told is not None and not is_poll(value):
+            self._task = Task("failed", error=told)
+            return []
+        if _flat_error(value) or (failed and told is None):
+            self._task = Task("failed", error=self._failures.body(value, self._status_code) or self._failures.error(None, None, self._status_code))
+            return []
+        if is_poll(value) or isinstance(value.get("data"), list):
+            self._task = read_poll(value, self._failures, self._grammar)
+            return []
+        if text is not None:  # content that is nothing but the echo
+            return self._parser.feed(text)
+        self._bad.append(json.dumps(value, ensure_ascii=False, default=str))
+        return []
+
+    # -- frames -------------------------------------------------------------------------
+
+    def _frames(self, frames: list[Frame]) -> list[Event]:
+        events: list[Event] = []
+        for frame in frames:
+            if self._done:
+                break
+            if frame.done:
+                self._done = True
+            elif frame.bad is not None:
+                self._bad.append(frame.bad)
+            elif isinstance(frame.data, dict):
+                events += self._frame(frame.data, frame.name)
+            else:
+                self._bad.append(json.dumps(frame.data, ensure_ascii=False))
+        return events
+
+    def _frame(self, value: dict[str, Any], name: str) -> list[Event]:
+        self._wrapped = True
+        events: list[Event] = []
+        choices = value.get("choices")
+        if "role" in value and "content" in value and choices is None:
+            events += self._message(value)
+        elif isinstance(choices, list):
+            for choice in choices:
+                if isinstance(choice, dict) and self._choice in (None, choice.get("index", 0)):
+                    events += self._read_choice(choice)
+        elif isinstance(value.get("data"), str):
+            events += self._content(value["data"])
+        if isinstance(reason := value.get("finish_reason"), str):
+            self._finish_reason = reason
+        error = value.get("error")
+        if name == "error" and error is None:
+            error = value
+        return events + self._read_error(error)
+
+    def _read_choice(self, choice: dict[str, Any]) -> list[Event]:
+        events: list[Event] = []
+        for key in ("delta", "message"):
+            message = choice.get(key)
+            if isinstance(message, dict):
+                events += self._message(message)
+        if isinstance(text := choice.get("text"), str):
+            events += self._content(text)
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self._finish_reason = reason
+        return events
+
+    def _message(self, message: dict[str, Any]) -> list[Event]:
+        for key in ("reasoning_content", "reasoning"):
+            if isinstance(thought := message.get(key), str):
+                if thought:
+                    self._thoughts.append(thought)
+                    for event in self._reasoning.feed(thought):
+                        self._parser._fold.add_progress(event)
+                break
+        events = self._content(message.get("content"))
+        images = message.get("images")
+        if isinstance(images, list):
+            events += [event for image in images for event in self._part(image)]
+        return events + self._read_error(message.get("error"))
+
+    def _content(self, content: Any) -> list[Event]:
+        if isinstance(content, str):
+            return self._parser.feed(self._pair(content))
+        if isinstance(content, list):
+            return [event for part in content for event in self._part(part)]
+        return []
+
+    def _part(self, part: Any) -> list[Event]:
+        """One part of a content that is a list, or one of `images`."""
+        if isinstance(part, str):
+            return self._content(part)
+        if not isinstance(part, dict):
+            return []
+        if isinstance(part.get("text"), str):
+            return self._content(part["text"])
+        for key, kind in (("image_url", "image"), ("video_url", "video"), ("audio_url", "audio"), ("url", "image")):
+            medium = part.get(key)
+            url = medium.get("url") if isinstance(medium, dict) else medium
+            if isinstance(url, str) and url:
+                return self._beside(kind, url)
+        return []
+
+    def _beside(self, kind: str, url: str) -> list[Event]:
+        at = self._parser._machine.emitted
+        event: Event
+        if kind == "image":
+            event = ev.Image(at, at, "", url)
+        else:
+            event = ev.Link(at, at, "", url, "watch", cast("ev.Kind", kind))
+        return self._parser._take([event])
+
+    def _read_error(self, error: Any) -> list[Event]:
+        told = self._failures.body(error, self._status_code)
+        if told is None:
+            return []
+        self._error = error
+        at = self._parser._machine.emitted
+        return self._parser._take([ev.Failed(at, at, "", told.message)])
+
+    def _pair(self, text: str) -> str:
+        """Join surrogate pairs: JSON may escape an emoji as two halves, and a relay cut between them."""
+        if text.isascii() and not self._high:
+            return text
+        text, self._high = self._high + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._high = text[:-1], text[-1]
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return text
+
+    def _judge_status(self) -> None:
+        """An HTTP error is a failure, whatever the body looks like."""
+        if self._status_code is None or self._status_code < 400 or self._task is not None:
+            return
+        task = self.task
+        if task.status != "failed" and not task.results:
+            message = task.text.strip() or None
+            self._task = Task("failed", error=self._failures.error(message, None, self._status_code), text=task.text, envelope=task.envelope)
+
+
+def parse_response(
+    body: Any,
+    status_code: int | None = None,
+    *,
+    choice: int | None = None,
+    grammar: Grammar | None = None,
+) -> Task:
+    """The task of a whole response.
+
+    `body` is a dict, JSON text, SSE text or bytes, bare content, an SDK object,
+    or an HTTP response that was read; a completion, a stream, a poll body, an
+    acknowledgement or, with its HTTP `status_code`, an error. `choice` reads one
+    choice index only; by default all choices are one message.
+
+    Raises `ResponseError` for anything that is no response.
+    """
+    if not isinstance(body, str | bytes | bytearray | memoryview | dict):
+        if hasattr(body, "status_code") and hasattr(body, "content"):
+            status_code = body.status_code if status_code is None else status_code
+            body = body.content
+        else:
+            body = _as_dict(body)
+    reader = ResponseReader(status_code=status_code, choice=choice, grammar=grammar)
+    if isinstance(body, dict):
+        reader._object(body)
+    elif isinstance(body, str):
+        reader._text(body, body=True)
+    else:
+        reader.feed(body)
+    reader.close()
+    return reader.task
+
+
+def iter_events(stream: Any, *, choice: int | None = None, grammar: Grammar | None = None) -> Iterator[Event]:
+    """The events of a stream, as they become certain.
+
+    `stream` is an OpenAI SDK stream, an httpx, httpx2 or requests response, or
+    any iterable of bytes (of the body), of str (content deltas, or SSE text or
+    lines) or of chunks (dicts or SDK objects). It is not closed.
+
+    Raises `ResponseError` for anything else.
+    """
+    reader = ResponseReader(status_code=_status_code(stream), choice=choice, grammar=grammar)
+    for piece in _pieces(stream):
+        yield from reader.feed(piece)
+    yield from reader.close()
+
+
+async def aiter_events(stream: Any, *, choice: int | None = None, grammar: Grammar | None = None) -> AsyncIterator[Event]:
+    """`iter_events` for asynchronous streams: an AsyncOpenAI stream, an httpx or
+    httpx2 response, an aiohttp response or its `content`, any async iterable."""
+    reader = ResponseReader(status_code=_status_code(stream), choice=choice, grammar=grammar)
+    async for piece in _apieces(stream):
+        for event in reader.feed(piece):
+            yield event
+    for event in reader.close():
+        yield event
+
+
+def _pieces(stream: Any) -> Iterable[Any]:
+    if hasattr(stream, "iter_bytes"):  # httpx, httpx2, the SDK's raw responses
+        return cast("Iterable[Any]", stream.iter_bytes())
+    if hasattr(stream, "iter_content"):  # requests; None: as they arrive
+        return cast("Iterable[Any]", stream.iter_content(None))
+    if isinstance(stream, str | bytes | bytearray | dict):
+        return [stream]
+    if hasattr(stream, "__iter__"):
+        return cast("Iterable[Any]", stream)
+    if hasattr(stream, "__aiter__") or hasattr(stream, "aiter_bytes"):
+        raise ResponseError(f"{type(stream).__name__} is asynchronous: use `async for … in aiter_events(stream)`")
+    raise ResponseError(f"expected a stream or an iterable of str, bytes or chunks, got {type(stream).__name__}")
+
+
+def _apieces(stream: Any) -> Any:
+    if hasattr(stream, "aiter_bytes"):
+        return stream.aiter_bytes()
+    content = getattr(stream, "content", stream)
+    if hasattr(content, "iter_any"):  # aiohttp
+        return content.iter_any()
+    if hasattr(stream, "__aiter__"):
+        return stream
+    raise ResponseError(
+        f"expected an asynchronous stream, got {type(stream).__name__}: for a synchronous one use iter_events(stream)"
+    )
+
+
+def _status_code(stream: Any) -> int | None:
+    status = getattr(stream, "status_code", None) or getattr(stream, "status", None)
+    return status if isinstance(status, int) else None
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """A chunk or a response as a dict; SDK objects are pydantic models or have `to_dict`."""
+    if isinstance(value, dict):
+        return value
+    chunk = getattr(value, "chunk", None)  # the SDK's `.stream()` helper wraps chunks into events
+    if chunk is not None and not callable(chunk):
+        value = chunk
+    for method in ("model_dump", "to_dict", "dict"):
+        if callable(dump := getattr(value, method, None)):
+            dumped = dump()
+            if isinstance(dumped, dict):
+                return dumped
+    raise ResponseError(f"expected a dict, text, bytes or an SDK object, got {type(value).__name__}")
+
+
+def _flat_error(value: dict[str, Any]) -> bool:
+    """`{"code": …, "message": …, "data": null}` and `{"success": false, "message": …}`."""
+    if is_poll(value) or not isinstance(value.get("message", value.get("detail")), str):
+        return False
+    return value.get("success") is False or value.get("code") not in (None, 0, 200, "0", "200", "success", "ok")
+
+
+def _kind(start: str, *, body: bool) -> str:
+    """What text that begins like this is; empty while it could still be either."""
+    if not start:
+        return ""
+    lowered = start[:16].lower()
+    if any(start.startswith(sse) for sse in _SSE_STARTS):
+        return "sse"
+    if any(sse.startswith(start) for sse in _SSE_STARTS):
+        return ""
+    for page in ("<!doctype", "<html", "<head", "<body"):
+        if lowered.startswith(page):
+            return "body"
+        if page.startswith(lowered):
+            return ""
+    if start[0] not in '{["':
+        return "content"
+    if body:
+        return "body"
+    # A str is most often a delta of content, which may begin with a bare object.
+    if start[0] != "{":
+        return "content"
+    inside = start[1:].lstrip()
+    if not inside or any(f'"{key}"'.startswith(inside) for key in _RESPONSE_KEYS):
+        return ""
+    return "body" if any(inside.startswith(f'"{key}"') for key in _RESPONSE_KEYS) else "content"
