@@ -43,7 +43,12 @@ class Builders:
     goes_on = number_goes_on = spoken = text
 
     def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        return ev.Unknown(start, end, machine.text(end))
+        machine.unknown = machine.unknown or machine.stuck
+        return ev.Unknown(start, end, machine.text(end), False)
+
+    def malformed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.unknown = machine.unknown or machine.stuck
+        return ev.Unknown(start, end, machine.text(end), True)
 
     def code(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Code(start, end, machine.text(end))

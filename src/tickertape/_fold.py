@@ -154,6 +154,8 @@ class Fold:
                 self._preview_twin = False
             case ev.Text(text=text):
                 self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+            case ev.Unknown(malformed=True):
+                pass
             case ev.Unknown(text=text):
                 self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
                 self._preview = False
@@ -227,7 +229,7 @@ class Fold:
             case ev.LineEnd():
                 message.line_end()
                 return True
-            case ev.Text(text=text) | ev.Unknown(text=text):
+            case ev.Text(text=text) | ev.Unknown(text=text, malformed=False):
                 return message.add(text)
             case ev.Reason(text=text, reason=reason):
                 if not message.parts:
@@ -236,7 +238,7 @@ class Fold:
                     message.newlines = 0
                     return True
                 return message.add(text)
-            case ev.Code(text=text) | ev.Parameters(text=text) if "`" in text or message.fenced:
+            case ev.Code(text=text) | ev.Parameters(text=text) | ev.Unknown(text=text) if "`" in text or message.fenced:
                 return message.add(text, fence=True)
         return False
 

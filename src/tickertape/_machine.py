@@ -81,6 +81,8 @@ class Machine:
         self._gave_up = (-1, 0)  # where states were last given up, and how many were left
         self.stuck: tuple[int, tuple[str, ...]] | None = None
         """Where nothing fitted last, and what could have been read there."""
+        self.unknown: tuple[int, tuple[str, ...]] | None = None
+        """`stuck` as it was at the first `Unknown`."""
         self.label: str | None = None
         """The word for progress that no percentage has followed yet."""
         self._settle(0)
@@ -275,7 +277,7 @@ class Machine:
         program, states, values = self._program, self._states, self._values
         lexis, error = program.lexicon.lexis, program.error
         row = lexis(states[-1]).row
-        self.stuck = at, tuple(sorted(program.names[n] for n in row if n < error))
+        self.stuck = at, tuple(sorted(n for n in map(program.names.__getitem__, row) if n[0] not in "_$"))
         while True:
             if len(states) == 1:  # the grammar left no way out: begin anew
                 self._settle(at)
@@ -296,7 +298,8 @@ class Machine:
 
     def _overflow(self, limit: int) -> int:
         at = self._base + limit
-        self._events.append(Unknown(self._emitted, at, self.text(at)))
+        self.unknown = self.unknown or (self._emitted, ("an end within max_pending characters",))
+        self._events.append(Unknown(self._emitted, at, self.text(at), True))
         self._emitted = at
         self._run, self._parts = None, []
         self._gave_up = (-1, 0)
@@ -314,8 +317,10 @@ class Machine:
             self._shift(action, token, self._offset)
         while self._emitted < self._offset:
             action = lexis(states[-1]).row.get(program.end)
-            if action is None:
-                self._give_up(self._offset)
+            if action is None:  # the text ended in the middle of something
+                self.unknown = self.unknown or (self._offset, ("an end",))
+                self._events.append(Unknown(self._emitted, self._offset, self.text(self._offset), True))
+                self._emitted = self._offset
             elif program.productions[~action][3] == program.document:
                 break
             else:

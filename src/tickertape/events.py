@@ -199,10 +199,12 @@ class Text(Event):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Event):
-    """Words in the relay's own voice (a quoted line) that the grammar does not know."""
+    """What the grammar does not know: words in the relay's own voice (a quoted line), or broken markup."""
 
     text: str
     """The text of the span."""
+    malformed: bool
+    """Whether something known began here and broke off: an image, a tag, or what the content ended in the middle of."""
 
 
 AnyEvent = (

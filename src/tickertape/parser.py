@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import events as ev
 from ._errors import ParserClosed, UnknownLine
 from ._fold import Fold
 from .grammar import Grammar
@@ -107,27 +106,12 @@ def parse(content: str, *, closed: bool = True, strict: bool = False, grammar: G
     if not isinstance(content, str):
         raise TypeError(f"parse() reads content, a str; got {type(content).__name__}: give a response to parse_response()")
     parser = Parser(grammar=grammar)
-    if strict:
-        _read_strictly(parser, content, closed=closed)
-    else:
-        parser.feed(content)
-        if closed:
-            parser.close()
+    parser.feed(content)
+    if closed:
+        parser.close()
+    if strict and parser._machine.unknown is not None:
+        raise _unknown_line(content, *parser._machine.unknown)
     return parser.task
-
-
-def _read_strictly(parser: Parser, content: str, *, closed: bool) -> None:
-    # By characters, so that the machine still knows where it got stuck.
-    machine = parser._machine
-    for at in range(len(content) + closed):
-        stuck = machine.stuck
-        events = parser.feed(content[at]) if at < len(content) else parser.close()
-        if machine.stuck is not None:
-            stuck = machine.stuck if stuck is None or machine.stuck[0] <= at else stuck
-        for event in events:
-            if isinstance(event, ev.Unknown):
-                offset, expected = machine.unknown or (event.start, ())
-                raise _unknown_line(content, offset, expected)
 
 
 def _unknown_line(content: str, offset: int, expected: tuple[str, ...]) -> UnknownLine:
