@@ -33,9 +33,9 @@ def render() -> str:
     lines += [f"        Terminal{ascii(tuple(terminal))},\n" for terminal in tables.terminals]
     lines.append(f"    ),\n    {tables.symbols!r},\n    (\n")
     lines += [f"        Production{tuple(production)!r},\n" for production in tables.productions]
-    lines.append("    ),\n    (\n")
+    lines.append(f"    ),\n    {tables.actions!r},\n    (\n")
     lines += [f"        {row!r},\n" for row in tables.rows]
-    lines.append(f"    ),\n    {tables.actions!r},\n    {tables.defaults!r},\n    (\n")
+    lines.append("    ),\n    (\n")
     lines += [f"        {row!r},\n" for row in tables.gotos]
     lines.append(f"    ),\n    {tables.starts!r},\n)\n")
     return "".join(lines)

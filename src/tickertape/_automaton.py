@@ -43,20 +43,25 @@ class Production(NamedTuple):
 class Tables(NamedTuple):
     """An LALR(1) automaton whose states can all be lexed while text arrives.
 
-    An action `a` on a terminal means, with `n` the number of states:
-    `0 <= a < n` go to state `a`; `a >= n` replace the top state by `a - n`
-    (a shift and the reduction it leads to, in one step); `a < 0` reduce by
-    production `~a`, then look again.
+    With `n` states and `p` productions, the action on a terminal is
+
+        0 <= a < n      shift: go to state a
+        n <= a < n + p  shift, and reduce by production a - n at once
+        a = n + p       shift, and stay: a silent element of a list
+        a < 0           reduce by production ~a, then look again
+
+    and what follows a reduction is a state, or `n` and a production to go on
+    with. No state is ever entered in which a reduction is all there is to do.
     """
 
     terminals: tuple[Terminal, ...]
     symbols: tuple[str, ...]
     productions: tuple[Production, ...]
-    rows: tuple[Row, ...]
-    """Distinct action rows; `actions` says which one a state has."""
     actions: tuple[int, ...]
-    defaults: tuple[int, ...]
-    """The production a state reduces by without look-ahead, or -1."""
+    """State -> number of its action row."""
+    rows: tuple[Row, ...]
+    """Pairs of a terminal and an action; the two numbers after the terminals' are `_ERROR` and `$END`."""
     gotos: tuple[Row, ...]
-    starts: tuple[tuple[str, int], ...]
-    """Start rules and their states."""
+    """State -> pairs of a symbol and what follows its reduction there."""
+    starts: tuple[tuple[str, int, int], ...]
+    """Start rules, each with the two states at the bottom of the stack."""

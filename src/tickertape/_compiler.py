@@ -243,7 +243,6 @@ class _Automaton:
 
         queue = [conf[start].start_state for start in STARTS]
         ids = {state: i for i, state in enumerate(queue)}
-        self.starts = tuple((start, i) for i, start in enumerate(STARTS))
         self.shifts: list[dict[str, int]] = []
         self.gotos: list[dict[str, int]] = []
         known = set(self.names)
@@ -323,7 +322,7 @@ def _tables(parser: Lark) -> Tables:
     productions = automaton.productions()
     shifts, gotos = automaton.shifts, automaton.gotos
     by_name = {t.name: t for t in automaton.terminals}
-    starts = {state for _, state in automaton.starts}
+    starts = list(range(len(STARTS)))
 
     # Default reductions: where one reduction is all a state can do, it need not wait.
     defaults = [-1] * len(shifts)
@@ -345,6 +344,12 @@ def _tables(parser: Lark) -> Tables:
             shown = ", ".join(key[:6]) + (", …" if len(key) > 6 else "")
             _prove(f"where {shown} may follow", [by_name[n] for n in key], classes)
 
+    # A start rule that begins with an empty part has read that part already.
+    entries = list(starts)
+    for i, state in enumerate(starts):
+        if defaults[state] >= 0 and productions[defaults[state]].size == 0:
+            entries[i] = gotos[state][automaton.symbols[productions[defaults[state]].symbol]]
+
     # A step that makes nothing is taken when the tables are built, not when text is read.
     def idle(number: int) -> bool:
         return number >= 0 and not productions[number].rule and productions[number].size == 1
@@ -361,79 +366,66 @@ def _tables(parser: Lark) -> Tables:
                             table[name] = gotos[state][head]
                             changed = True
 
-    # A left-recursive list swallows a silent element without moving.
-    for state in range(len(shifts)):
-        for name, target in shifts[state].items():
-            if 0 <= target < len(shifts) and defaults[target] >= 0:
-                production = productions[defaults[target]]
-                rule = automaton.rules[defaults[target]]
-                head = _plain(rule.origin.name)
-                if (
-                    production.size == 2
-                    and not production.rule
-                    and not production.keep
-                    and _plain(rule.expansion[0].name) == head
-                    and _enters_by(head, state, gotos)
-                ):
-                    shifts[state][name] = len(shifts) + state
+    # A left-recursive list swallows a silent element without moving, and a state
+    # that can only reduce need not be entered: the step before it reduces.
+    def ahead(state: int, name: str, target: int) -> int:
+        number = defaults[target]
+        if number < 0 or productions[number].size == 0:
+            return target
+        production, rule = productions[number], automaton.rules[number]
+        head = _plain(rule.origin.name)
+        if (
+            production.size == 2
+            and not production.rule
+            and not production.keep
+            and name in automaton.names
+            and _plain(rule.expansion[0].name) == head
+            and all(row.get(head) == state for row in gotos if state in row.values())
+        ):
+            return _ABSORB
+        return _REDUCE + number
 
-    return _pack(automaton, productions, shifts, gotos, defaults, starts)
+    actions = [{name: ahead(s, name, t) if t >= 0 else t for name, t in row.items()} for s, row in enumerate(shifts)]
+    targets = [{name: ahead(s, name, t) for name, t in row.items()} for s, row in enumerate(gotos)]
+    return _pack(automaton, productions, actions, targets, list(zip(starts, entries, strict=True)))
 
 
-def _enters_by(head: str, state: int, gotos: list[dict[str, int]]) -> bool:
-    """Whether popping down to what led here and going by `head` leads here again."""
-    return all(
-        row.get(head) == state
-        for row in gotos
-        if state in row.values()
-    )
+_REDUCE = 1 << 20
+_ABSORB = 1 << 21
 
 
 def _pack(
     automaton: _Automaton,
     productions: list[Production],
-    shifts: list[dict[str, int]],
+    actions: list[dict[str, int]],
     gotos: list[dict[str, int]],
-    defaults: list[int],
-    starts: set[int],
+    starts: list[tuple[int, int]],
 ) -> Tables:
     """Leave out what cannot be reached, share equal rows, and number what is left."""
-    total = len(shifts)
-    order = sorted(starts)
-    seen = set(order)
-
-    def reach(targets: Iterable[int]) -> None:
-        for target in targets:
-            target = target - total if target >= total else target
-            if target >= 0 and target not in seen:
-                seen.add(target)
-                order.append(target)
-
+    order = list(dict.fromkeys(state for pair in starts for state in pair))
     for state in order:
-        reach(value for _, value in sorted(shifts[state].items()))
-        reach(value for _, value in sorted(gotos[state].items()))
+        for target in (*actions[state].values(), *gotos[state].values()):
+            if 0 <= target < _REDUCE and target not in order:
+                order.append(target)
     number = {state: i for i, state in enumerate(order)}
 
-    def renumber(action: int) -> int:
-        if action < 0:
-            return action
-        return len(order) + number[action - total] if action >= total else number[action]
+    def code(target: int) -> int:
+        if target == _ABSORB:
+            return len(order) + len(productions)
+        if target >= _REDUCE:
+            return len(order) + target - _REDUCE
+        return target if target < 0 else number[target]
 
-    terminal_number = {name: i for i, name in enumerate(automaton.names)}
-    symbol_number = {name: i for i, name in enumerate(automaton.symbols)}
+    terminals = {name: i for i, name in enumerate(automaton.names)}
+    symbols = {name: i for i, name in enumerate(automaton.symbols)}
     rows: dict[Row, int] = {}
-    actions = []
-    for state in order:
-        pairs = {terminal_number[n]: renumber(a) for n, a in shifts[state].items()}
-        row = tuple(sorted(pairs.items())) if defaults[state] < 0 else ()
-        actions.append(rows.setdefault(row, len(rows)))
+    numbered = [tuple(sorted((terminals[n], code(t)) for n, t in actions[state].items())) for state in order]
     return Tables(
         tuple(automaton.terminals),
         tuple(automaton.symbols),
         tuple(productions),
+        tuple(rows.setdefault(row, len(rows)) for row in numbered),
         tuple(rows),
-        tuple(actions),
-        tuple(defaults[state] for state in order),
-        tuple(tuple(sorted((symbol_number[n], number[t]) for n, t in gotos[state].items())) for state in order),
-        tuple((name, number[state]) for name, state in automaton.starts),
+        tuple(tuple(sorted((symbols[n], code(t)) for n, t in gotos[state].items())) for state in order),
+        tuple((name, number[state], number[entry]) for name, (state, entry) in zip(STARTS, starts, strict=True)),
     )

@@ -16,26 +16,36 @@ if TYPE_CHECKING:
 class Node:
     """A place in the trie of all literals of a grammar."""
 
-    __slots__ = ("below", "children", "ends", "here")
+    __slots__ = ("children", "ends", "here")
 
     def __init__(self) -> None:
         self.children: dict[str, Node] = {}
         self.ends: tuple[int, ...] = ()
         self.here = 0
         """The terminals that end here or further down, as bits."""
-        self.below = 0
-        """The terminals that end further down."""
+
+
+class View:
+    """A node of the trie as one state sees it: only what that state can read. Made when first walked."""
+
+    __slots__ = ("children", "more", "terminal")
+
+    def __init__(self, node: Node, mask: int) -> None:
+        self.terminal = next((number for number in node.ends if mask >> number & 1), -1)
+        self.children: dict[str, Node | View] = {c: n for c, n in node.children.items() if n.here & mask}
+        self.more = bool(self.children)
 
 
 class Run:
     """An open-ended terminal: how to go on with it, and where it has to wait."""
 
-    __slots__ = ("final", "going", "number", "partial")
+    __slots__ = ("final", "going", "longest", "number", "partial")
 
     def __init__(self, number: int, terminal: Terminal) -> None:
         self.number = number
         self.partial = frozenset(stop[:n] for stop in terminal.stops for n in range(1, len(stop)))
         """Beginnings of stops: at the end of the text so far, a run waits before one."""
+        self.longest = max(map(len, self.partial), default=0)
         final, going = _patterns(terminal, self.partial)
         self.final: Match = re.compile(final).match
         self.going: Match = re.compile(going).match
@@ -68,7 +78,7 @@ class Level:
 
     def __init__(self, runs: list[Run], terminals: tuple[Terminal, ...]) -> None:
         runs.sort(key=lambda run: -terminals[run.number].priority)
-        self.runs: tuple[Run | None, ...] = (None, *runs)
+        self.runs = (runs[0], *runs)  # counted from 1, as groups are
         self.partial = frozenset[str]().union(*(run.partial for run in runs))
         self.longest = max(map(len, self.partial), default=0)
         both = [_patterns(terminals[run.number], run.partial) for run in runs]
@@ -79,18 +89,32 @@ class Level:
 class Lexis:
     """What one state can read: its actions, its literals, its runs."""
 
-    __slots__ = ("after", "before", "first", "mask", "row")
+    __slots__ = ("after", "before", "first", "mask", "row", "single")
 
     def __init__(self, row: dict[int, int], root: Node, terminals: tuple[Terminal, ...], runs: dict[int, Run]) -> None:
         self.row = row
         accepted = [number for number in row if number < len(terminals)]
         self.mask = sum(1 << number for number in accepted)
-        self.first = {c: node for c, node in root.children.items() if node.here & self.mask}
+        self.first: dict[str, View] = {}
+        self.single: dict[str, int] = {}
+        """The short cut: literals of one character that no longer literal begins with."""
         mine = [runs[number] for number in accepted if number in runs]
         before = [run for run in mine if terminals[run.number].priority > 0]
         after = [run for run in mine if terminals[run.number].priority <= 0]
         self.before = Level(before, terminals) if before else None
         self.after = Level(after, terminals) if after else None
+        for character, node in root.children.items():
+            if node.here & self.mask:
+                view = self.first[character] = View(node, self.mask)
+                if not view.more and not before:
+                    self.single[character] = view.terminal
+
+    def step(self, view: View, character: str) -> View | None:
+        """Where a literal goes on with a character."""
+        child = view.children.get(character)
+        if isinstance(child, Node):
+            child = view.children[character] = View(child, self.mask)
+        return child
 
 
 class Lexicon:
@@ -107,7 +131,9 @@ class Lexicon:
                 self._add(word, number, folded=False)
             for word in terminal.folded:
                 self._add(word, number, folded=True)
-        self._lexes: dict[int, Lexis] = {}
+        self._rows: dict[int, Lexis] = {}
+        self.lexes: list[Lexis | None] = [None] * len(tables.actions)
+        """By state; filled in by `lexis()`."""
 
     def _add(self, word: str, number: int, *, folded: bool) -> None:
         bit = 1 << number
@@ -119,14 +145,14 @@ class Lexicon:
             if folded:
                 node.children.setdefault(character.upper(), child)
             child.here |= bit
-            node.below |= bit
             node = child
         if number not in node.ends:
             node.ends += (number,)
 
     def lexis(self, state: int) -> Lexis:
         row = self.tables.actions[state]
-        found = self._lexes.get(row)
+        found = self._rows.get(row)
         if found is None:
-            found = self._lexes[row] = Lexis(dict(self.tables.rows[row]), self.root, self.tables.terminals, self.runs)
+            found = self._rows[row] = Lexis(dict(self.tables.rows[row]), self.root, self.tables.terminals, self.runs)
+        self.lexes[state] = found
         return found

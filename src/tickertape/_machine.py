@@ -11,10 +11,11 @@ them:
   character and ends at the first one outside its class. Text held back is
   therefore shorter than the longest literal, and the pieces of an open run are
   kept in a list and joined once: each character is looked at once, O(n).
-* A state whose only action is one reduction takes it at once, without waiting
-  for the next token (Bison's "default reductions"); and a reduction that waits
-  for a run is taken when the run begins. So an event comes with the character
-  that makes it certain.
+* A state whose only action is one reduction is never entered: the step before
+  takes the reduction at once, without waiting for the next token (Bison's
+  "default reductions", as shift-reduce actions); and a reduction that waits for a
+  run is taken when the run begins. So an event comes with the character that
+  makes it certain.
 * Where nothing fits, states are given up until one takes yacc's `error` token,
   which the grammar places itself (`_ERROR`). The text given up stays part of the
   next event's span: nothing is lost, and the next line is read as if nothing had
@@ -28,14 +29,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._lexicon import Lexicon
+from ._lexicon import Lexicon, View
 from .events import Event, LineEnd, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._automaton import Tables
-    from ._lexicon import Run
+    from ._lexicon import Lexis, Run
 
     Builder = Callable[["Machine", int, int, list[Any]], Any]
 
@@ -52,12 +53,27 @@ class Program:
         self.names = (*(t.name for t in tables.terminals), "_ERROR", "$END")
         self.error = len(tables.terminals)
         self.end = self.error + 1
-        self.defaults = tables.defaults
-        self.gotos = tuple(map(dict, tables.gotos))
-        self.productions = tuple((builders[p.rule] if p.rule else None, p.size, p.keep, p.symbol) for p in tables.productions)
-        self.starts = dict(tables.starts)
-        self.document = tables.symbols.index("document")
-        self.states = len(tables.actions)
+        gotos: list[dict[int, int]] = [{} for _ in tables.symbols]
+        for state, row in enumerate(tables.gotos):
+            for symbol, target in row:
+                gotos[symbol][state] = target
+        self.productions = tuple(
+            (
+                builders[p.rule] if p.rule else None,
+                p.size - 1,
+                # Counted from the end of the stack; 0 is the last part, which is not on it.
+                tuple(i - p.size + 1 for i in p.keep),
+                gotos[p.symbol],
+            )
+            for p in tables.productions
+        )
+        self.shifts = len(tables.actions)
+        self.absorb = self.shifts + len(tables.productions)
+        self.carries = tuple(not t.name.startswith("_") for t in tables.terminals)
+        self.starts = {name: states for name, *states in tables.starts}
+        document = tables.symbols.index("document")
+        self.accepts = frozenset(n for n, p in enumerate(tables.productions) if p.symbol == document)
+        """The productions that end the document."""
 
 
 class Machine:
@@ -66,8 +82,8 @@ class Machine:
     def __init__(self, program: Program, *, max_pending: int) -> None:
         self._program = program
         self._max_pending = max_pending
-        self._states = [program.starts["document"]]
-        self._values: list[Any] = [None]
+        self._states = list(program.starts["document"])
+        self._values: list[Any] = [None, None]
         self._held = ""  # a literal, or the stop of a run, that has not ended yet
         self._run: tuple[Run, int] | None = None  # an open run and its action,
         self._parts: list[str] = []  # and its text so far
@@ -85,7 +101,6 @@ class Machine:
         """`stuck` as it was at the first `Unknown`."""
         self.label: str | None = None
         """The word for progress that no percentage has followed yet."""
-        self._settle(0)
 
     def feed(self, text: str) -> list[Event]:
         self._read(text)
@@ -124,101 +139,59 @@ class Machine:
         base = self._base = self._offset
         self._held = ""
         pos, end = 0, len(buffer)
+        if self._run is not None:
+            pos = self._read_on(end)
         gave_up_at, attempts = -1, 0
-        states, lexis, closing = self._states, self._program.lexicon.lexis, self._closing
-        while pos < end:
-            limit = self._emitted + self._max_pending - base
-            if self._run is not None:
-                run, action = self._run
-                found = (run.final if closing else run.going)(buffer, pos)
-                stop = found.end() if found else pos
-                if stop > limit:
-                    pos = self._overflow(limit)
-                    continue
-                if found:
-                    self._parts.append(buffer[pos:stop])
-                    pos = stop
-                if pos == end and not closing:
-                    break
-                if run.partial and not closing and buffer[pos:] in run.partial:
-                    self._held = buffer[pos:]
-                    break
-                token = "".join(self._parts)
-                self._run, self._parts = None, []
-                self._shift(action, token, base + pos)
-                continue
+        program, closing = self._program, self._closing
+        lexes, lexis, states, values = program.lexicon.lexes, program.lexicon.lexis, self._states, self._values
+        carries, shifts, absorb = program.carries, program.shifts, program.absorb
+        limit = self._emitted + self._max_pending - base
 
-            lex = lexis(states[-1])
-            number = -1
-            stop = pos
-            level = lex.before
-            found = None
-            run_found: Run | None = None
-            if level is not None:
-                found = (level.final if closing else level.going)(buffer, pos)
-                if found is None and level.longest >= end - pos and not closing and buffer[pos:] in level.partial:
-                    self._held = buffer[pos:]
-                    break
-            if found is None:
-                node = lex.first.get(buffer[pos])
-                if node is not None:
-                    mask, at = lex.mask, pos
-                    while node is not None and node.here & mask:
-                        at += 1
-                        for terminal in node.ends:
-                            if mask >> terminal & 1:
-                                number, stop = terminal, at
-                        if at == end:
-                            break
-                        node = node.children.get(buffer[at])
-                    if at == end and node is not None and node.below & mask and not closing:
-                        self._held = buffer[pos:]
-                        break
+        if self._run is not None or self._held:
+            end = pos  # still waiting
+        while pos < end:
+            lex = lexes[states[-1]] or lexis(states[-1])
+            stop = pos + 1
+            run = None
+            number = lex.single.get(buffer[pos], -1)
+            if number < 0:
+                number, stop, run = self._token(lex, pos, end)
                 if number < 0:
-                    level = lex.after
-                    if level is not None:
-                        found = (level.final if closing else level.going)(buffer, pos)
-                        if found is None and level.longest >= end - pos and not closing and buffer[pos:] in level.partial:
-                            self._held = buffer[pos:]
-                            break
-            if found is not None:
-                assert level is not None and found.lastindex is not None
-                run_found = level.runs[found.lastindex]
-                assert run_found is not None
-                number, stop = run_found.number, found.end()
-            elif number < 0:
-                attempts = attempts + 1 if pos == gave_up_at else 0
-                gave_up_at = pos
-                if attempts > _ATTEMPTS:
-                    pos = self._overflow(pos + 1)
-                else:
-                    self._give_up(base + pos)
-                continue
+                    if self._held:
+                        break
+                    attempts = attempts + 1 if pos == gave_up_at else 0
+                    gave_up_at = pos
+                    if attempts > _ATTEMPTS:
+                        pos = self._overflow(pos + 1)
+                    else:
+                        self._give_up(base + pos)
+                    limit = self._emitted + self._max_pending - base
+                    continue
 
             action = lex.row[number]
-            while action < 0:
+            while action < 0:  # reductions that this token decides
                 self._reduce(~action, base + pos)
-                self._settle(base + pos)
-                row = lexis(states[-1]).row
-                if number not in row:  # the look-ahead was a merged one: nothing fits here
-                    action = -1
-                    break
-                action = row[number]
-            if action < 0:
+                limit = self._emitted + self._max_pending - base
+                # LALR look-ahead is merged: the reduction may lead where the token does not fit.
+                action = (lexes[states[-1]] or lexis(states[-1])).row.get(number, absorb + 1)
+            if action > absorb:
                 continue
-            limit = self._emitted + self._max_pending - base
             if stop > limit:
                 pos = self._overflow(limit)
+                limit = self._emitted + self._max_pending - base
                 continue
-            if run_found is not None and not closing:
-                rest = buffer[stop:] if end - stop <= 12 else None
-                if stop == end or (rest is not None and rest in run_found.partial):
-                    self._run = run_found, action
-                    self._parts.append(buffer[pos:stop])
-                    self._held = rest or ""
-                    pos = stop
-                    break
-            self._shift(action, buffer[pos:stop], base + stop)
+            if run is not None and not closing and end - stop <= run.longest and (stop == end or buffer[stop:] in run.partial):
+                self._run = run, action
+                self._parts.append(buffer[pos:stop])
+                self._held = buffer[stop:]
+                pos = stop
+                break
+            if action < shifts:
+                states.append(action)
+                values.append(buffer[pos:stop] if carries[number] else None)
+            elif action < absorb:
+                self._complete(action - shifts, buffer[pos:stop] if carries[number] else None, base + stop)
+                limit = self._emitted + self._max_pending - base
             pos = stop
 
         self._offset = base + pos
@@ -227,48 +200,125 @@ class Machine:
         else:
             self._raw = [buffer[self._emitted - base : pos]]
 
+    def _read_on(self, end: int) -> int:
+        """Go on with an open run at the start of the buffer; where it stopped."""
+        assert self._run is not None
+        run, action = self._run
+        buffer, base = self._buffer, self._base
+        found = (run.final if self._closing else run.going)(buffer)
+        stop = found.end() if found else 0
+        limit = self._emitted + self._max_pending - base
+        if stop > limit:
+            return self._overflow(limit)
+        if stop:
+            self._parts.append(buffer[:stop])
+        if not self._closing:
+            if stop == end:
+                return stop
+            if end - stop <= run.longest and buffer[stop:] in run.partial:
+                self._held = buffer[stop:]
+                return stop
+        token = "".join(self._parts)
+        self._run, self._parts = None, []
+        self._shift(action, token, base + stop)
+        return stop
+
+    def _token(self, lex: Lexis, pos: int, end: int) -> tuple[int, int, Run | None]:
+        """The next token: its terminal, where it stops, and its run if it is one.
+
+        The terminal is -1 when nothing fits, or when more text must decide,
+        which `_held` tells.
+        """
+        buffer = self._buffer
+        level = lex.before
+        if level is not None:
+            found = (level.final if self._closing else level.going)(buffer, pos)
+            if found is not None:
+                run = level.runs[found.lastindex or 0]
+                return run.number, found.end(), run
+            if end - pos <= level.longest and not self._closing and buffer[pos:] in level.partial:
+                self._held = buffer[pos:]
+                return -1, pos, None
+        view = lex.first.get(buffer[pos])
+        if view is not None:
+            number, stop, at = -1, pos, pos
+            while True:
+                at += 1
+                if view.terminal >= 0:
+                    number, stop = view.terminal, at
+                if not view.more:
+                    break
+                if at == end:
+                    if self._closing:
+                        break
+                    self._held = buffer[pos:]
+                    return -1, pos, None
+                child = view.children.get(buffer[at])
+                if child is None:
+                    break
+                if child.__class__ is not View:
+                    child = view.children[buffer[at]] = View(child, lex.mask)
+                view = child
+            if number >= 0:
+                return number, stop, None
+        level = lex.after
+        if level is not None:
+            found = (level.final if self._closing else level.going)(buffer, pos)
+            if found is not None:
+                run = level.runs[found.lastindex or 0]
+                return run.number, found.end(), run
+            if end - pos <= level.longest and not self._closing and buffer[pos:] in level.partial:
+                self._held = buffer[pos:]
+        return -1, pos, None
+
     # -- the automaton ------------------------------------------------------------
 
     def _shift(self, action: int, text: str, stop: int) -> None:
-        if action >= self._program.states:
-            return  # a silent element of a list
-        self._states.append(action)
-        self._values.append(text)
-        self._settle(stop)
-
-    def _settle(self, stop: int) -> None:
-        """Take the reductions that need no look-ahead."""
-        defaults, states = self._program.defaults, self._states
-        number = defaults[states[-1]]
-        while number >= 0:
-            self._reduce(number, stop)
-            number = defaults[states[-1]]
+        program = self._program
+        if action < program.shifts:
+            self._states.append(action)
+            self._values.append(text)
+        elif action < program.absorb:
+            self._complete(action - program.shifts, text, stop)
 
     def _reduce(self, number: int, stop: int) -> None:
-        build, size, keep, symbol = self._program.productions[number]
+        """Take a reduction that the look-ahead decided."""
+        self._states.pop()
+        self._complete(number, self._values.pop(), stop)
+
+    def _complete(self, number: int, last: Any, stop: int) -> None:
+        """Reduce by a production whose last part has just been read and is not on the stack."""
+        productions, shifts = self._program.productions, self._program.shifts
         states, values = self._states, self._values
-        value: Any = None
-        if build is not None or keep:
-            children: list[Any] = []
-            first = len(values) - size
-            for index in keep:
-                child = values[first + index]
-                if type(child) is list:
-                    children += child
-                elif child is not None:
-                    children.append(child)
-            value = children
-            if build is not None:
-                value = build(self, self._emitted, stop, children)
-                if isinstance(value, Event):
-                    self._events.append(value)
-                    self._emitted = stop
-                    value = None
-        if size:
-            del states[-size:]
-            del values[-size:]
-        states.append(self._program.gotos[states[-1]][symbol])
-        values.append(value)
+        while True:
+            build, below, keep, gotos = productions[number]
+            value: Any = None
+            if keep or build is not None:
+                value = []
+                for index in keep:
+                    child = last if index == 0 else values[index]
+                    if type(child) is list:
+                        value += child
+                    elif child is not None:
+                        value.append(child)
+                if build is not None:
+                    value = build(self, self._emitted, stop, value)
+                    if isinstance(value, Event):
+                        self._events.append(value)
+                        self._emitted = stop
+                        value = None
+            if below == 1:
+                states.pop()
+                values.pop()
+            elif below:
+                del states[-below:]
+                del values[-below:]
+            target = gotos[states[-1]]
+            if target < shifts:
+                states.append(target)
+                values.append(value)
+                return
+            number, last = target - shifts, value
 
     # -- giving up ------------------------------------------------------------------
 
@@ -279,8 +329,9 @@ class Machine:
         row = lexis(states[-1]).row
         self.stuck = at, tuple(sorted(n for n in map(program.names.__getitem__, row) if n[0] not in "_$"))
         while True:
-            if len(states) == 1:  # the grammar left no way out: begin anew
-                self._settle(at)
+            if len(states) < 2:  # the grammar left no way out: begin anew
+                states[:] = program.starts["document"]
+                values[:] = [None, None]
                 self._gave_up = (-1, 0)
             action = lexis(states[-1]).row.get(error)
             # Given up here before and still stuck: fewer states must be left.
@@ -290,7 +341,6 @@ class Machine:
                 continue
             if action < 0:
                 self._reduce(~action, at)
-                self._settle(at)
                 continue
             self._gave_up = at, len(states)
             self._shift(action, "", at)
@@ -321,11 +371,10 @@ class Machine:
                 self.unknown = self.unknown or (self._offset, ("an end",))
                 self._events.append(Unknown(self._emitted, self._offset, self.text(self._offset), True))
                 self._emitted = self._offset
-            elif program.productions[~action][3] == program.document:
+            elif ~action in program.accepts:
                 break
             else:
                 self._reduce(~action, self._offset)
-                self._settle(self._offset)
         if self._emitted < self._offset:  # marks that no event has claimed
             self._events.append(LineEnd(self._emitted, self._offset))
             self._emitted = self._offset

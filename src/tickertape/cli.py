@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import dataclasses
 import io
 import json
@@ -19,11 +20,11 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
+from . import events as ev
 from ._errors import ResponseError, UnknownLine
 from .envelope import ResponseReader, parse_response
-from .events import Code, LineEnd, Parameters, Text, Unknown
 from .parser import parse
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from .events import Event
     from .task import Task
 
 DONE, NO, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -40,7 +40,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 """What a terminal obeys instead of showing (C0, C1, directions of text), and what cannot be encoded (surrogates)."""
 _DATA_URL = re.compile(r"(data:[^\s,]{1,80},[^\s)\"'>]{24})[^\s)\"'>]{100,}")
 _STYLES = {"completed": "bold green", "failed": "bold red", "incomplete": "bold yellow"}
-_READ = 1 << 16
+_PIPE = "curl -N … | tickertape watch"
 
 
 class _Refused(Exception):
@@ -62,20 +62,19 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     args = _arguments().parse_args(argv)
     try:
-        status: int = args.run(args)
-        sys.stdout.flush()
+        return int(args.run(args))
     except _Refused as refused:
         _complain(str(refused))
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:  # inputs are read under _Refused: this is standard output
-        _abandon_stdout()
+        # The interpreter flushes at exit, and would complain once more: let it flush to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # `tickertape … | head`: no one is left to tell
             return NO
         _complain(f"standard output: {error.strerror}; give it a place that can be written to")
         return UNUSABLE
-    return status
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -88,7 +87,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tickertape {version('tickertape')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
+    file = "content (.md, .txt), a response (.json), a stream (.sse); - is standard input"
     command = commands.add_parser(
         "parse",
         help="the task that files tell of",
@@ -96,38 +95,33 @@ def _arguments() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done; 1 --strict found an unknown line; 2 a file could not be read, the others were.",
     )
     command.add_argument("--json", action="store_true", help="one JSON task a line, in the order given")
-    command.add_argument("--strict", action="store_true", help="refuse files with words in the relay's voice that the grammar does not know")
-    command.add_argument(
-        "files", nargs="+", metavar="FILE", help="content (.md, .txt), a response (.json), a stream (.sse); - is standard input"
-    )
+    command.add_argument("--strict", action="store_true", help="refuse status lines that the grammar does not know")
+    command.add_argument("files", metavar="FILE", nargs="+", help=file)
     command.set_defaults(run=_parse)
 
     command = commands.add_parser(
         "explain",
         help="the source of a file, every span named",
-        description="Print the source with the event that each span was read as, and a caret under the first unknown words.",
-        epilog="The content of a response or a stream is explained joined. Exit status: 0 done; 2 the file could not be read.",
+        description="Print the content with what each span was read as, and a caret under the first unknown words.",
+        epilog="Exit status: 0 done; 2 the file could not be read.",
     )
-    command.add_argument("file", metavar="FILE", help="content, a response or a stream; - is standard input")
+    command.add_argument("file", metavar="FILE", help=file)
     command.set_defaults(run=_explain)
 
     command = commands.add_parser(
         "watch",
         help="follow a response while it arrives",
-        description="Show the progress of a response on standard input, then its results: curl -N … | tickertape watch",
-        epilog="Exit status: 0 the task completed; 1 it failed or is incomplete; 2 nothing could be read; 130 Ctrl-C.",
+        description=f"Show the progress of a response on standard input, then its results: {_PIPE}",
+        epilog="Exit status: 0 the task completed; 1 it did not; 2 nothing could be read; 130 Ctrl-C.",
     )
     command.set_defaults(run=_watch)
     return parser
 
 
-# -- parse ------------------------------------------------------------------------
-
-
 def _parse(args: argparse.Namespace) -> int:
     console = None if args.json else _console()
-    status = DONE
-    for number, name in enumerate(args.files):
+    status, gap = DONE, ""
+    for name in args.files:
         try:
             task = _task(name)
             if args.strict:
@@ -139,15 +133,16 @@ def _parse(args: argparse.Namespace) -> int:
             status = max(status, NO)
             _complain(
                 f"{name}:{unknown.line}:{unknown.column}: unknown status line: {unknown.text.strip()}; "
-                "'tickertape explain' shows what was expected, without --strict it is read all the same"
+                "'tickertape explain' shows what was expected there, without --strict the file is read all the same"
             )
         else:
             if console is None:
-                print(_json({"file": name, **task.as_dict()}))
-            else:
-                if len(args.files) > 1:
-                    _print(console, ("\n" if number else "", ""), (visible(name), "bold"))
-                _print_task(console, task)
+                print(_json({"file": name, **task.as_dict()}), flush=True)
+                continue
+            if len(args.files) > 1:
+                _print(console, (gap, ""), (visible(name), "bold"))
+                gap = "\n"
+            _print_task(console, task)
     return status
 
 
@@ -181,41 +176,47 @@ def _rows(task: Task) -> Iterator[tuple[str, str, str]]:
             yield "  poster", result.poster_url, "green"
     for url in task.previews:
         yield "preview", url, ""
-    if task.error is not None:
-        code = f" [{task.error.code}]" if task.error.code not in (None, task.error.message) else ""
-        yield "error", f"{task.error.category}{code}" + (f": {task.error.message}" if task.error.message else ""), "red"
+    if (error := task.error) is not None:
+        code = f" [{error.code}]" if error.code not in (None, error.message) else ""
+        yield "error", f"{error.category}{code}" + (f": {error.message}" if error.message else ""), "red"
     if task.envelope is not None and task.envelope.bad_frames:
         yield "bad frames", str(task.envelope.bad_frames), "yellow"
 
 
 def _json(value: object) -> str:
     """One line of JSON that any pipe can carry and no terminal obeys: escapes inside strings change no value."""
-    ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(value, ensure_ascii=ascii_only))
-
-
-# -- explain ----------------------------------------------------------------------
+    ascii_only = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    try:
+        text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:  # Python reads NaN and 1e999 in an echo, JSON has no words for them
+        finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+        text = json.dumps(finite, ensure_ascii=ascii_only)
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _explain(args: argparse.Namespace) -> int:
     console = _console()
+    from rich.cells import cell_len
+
     content = _task(args.file).text
     if not content:
         raise _Refused(f"{args.file}: holds no content to explain; 'tickertape parse' shows what its fields say")
     unknown = _first_unknown(content)
     line = 1
     for event in parse(content).events:
-        source, name = content[event.start : event.end], type(event).__name__
-        style = "bold red" if isinstance(event, Unknown) else "cyan"
-        at = event.start
+        source, at, name, facts = content[event.start : event.end], event.start, type(event).__name__, _facts(event)
+        style = "bold red" if isinstance(event, ev.Unknown) else "cyan"
         for piece in re.findall(r"[^\n]*\n|[^\n]+", source) or [""]:
-            first = at == event.start
-            facts = f"  {_facts(event)}" if first else ""
-            _print(console, (f"{line:>4}  {name if first else '':<11}", style), (visible(piece), ""), (facts.rstrip(), "dim"))
+            # A newline has a sign of its own: relays also write a backslash and an n.
+            shown = visible(piece.removesuffix("\n")) + "↵" * piece.endswith("\n")
+            _print(console, (f"{line:>4}  ", "dim"), (f"{name:<12}", style), (shown, ""), (facts, "dim"))
+            name = facts = ""
             line += piece.endswith("\n")
-            at += len(piece)
-            if unknown is not None and event.start <= unknown[0] < at and isinstance(event, Unknown):
-                _print_caret(console, piece[: unknown[0] - at + len(piece)], unknown[1].expected)
+            start, at = at, at + len(piece)
+            if unknown is not None and start <= unknown[0] <= at and isinstance(event, ev.Unknown):
+                # A wide character takes two columns of a terminal; the caret points by columns.
+                indent = " " * (18 + cell_len(visible(piece[: unknown[0] - start].removesuffix("\n"))))
+                _print(console, (f"{indent}^ expected here: {', '.join(unknown[1].expected)}", "bold red"))
                 unknown = None
     return DONE
 
@@ -230,79 +231,66 @@ def _first_unknown(content: str) -> tuple[int, UnknownLine] | None:
     return None
 
 
-def _print_caret(console: Console, before: str, expected: tuple[str, ...]) -> None:
-    from rich.cells import cell_len
-
-    # A wide character takes two columns of a terminal; the caret points by columns.
-    indent = " " * (17 + cell_len(visible(before)))
-    _print(console, (f"{indent}^ expected here: {', '.join(expected)}", "bold red"))
-
-
-def _facts(event: Event) -> str:
+def _facts(event: ev.Event) -> str:
     """The fields that tell more of an event than its source does at a glance."""
-    if isinstance(event, Parameters):
-        return "broken JSON" if event.value is None else f"keys={','.join(event.value)}"
-    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    return " ".join(f"{k}={v}" for k, v in values.items() if k not in ("start", "end", "text") and v not in (None, ""))
-
-
-# -- watch ------------------------------------------------------------------------
+    if isinstance(event, ev.Parameters):
+        facts = ["broken JSON" if event.value is None else f"keys={','.join(event.value)}"]
+    else:
+        names = [field.name for field in dataclasses.fields(event) if field.name not in ("start", "end", "text")]
+        values = {name: getattr(event, name) for name in names}
+        facts = [f"{name}={value}" for name, value in values.items() if str(value) not in ("None", "False", "")]
+    return visible("  ← " + " ".join(facts)) if facts else ""
 
 
 def _watch(args: argparse.Namespace) -> int:
-    console = _console()
+    console, stdin = _console(), _stdin()
+    if stdin.isatty():
+        raise _Refused(f"standard input: a terminal, no response; pipe one in: {_PIPE}")
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[percent]}", markup=False))
+    left, right = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("stage", "percent"))
+    columns = (left, BarColumn(), right, TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     reader = ResponseReader()
-    try:
-        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("waiting", total=None, percent="")
-            for words, percent in _changes(reader):
-                shown = "" if percent is None else f"{percent}%"
-                progress.update(bar, description=words, percent=shown, completed=percent or 0, total=None if percent is None else 100)
-                if not console.is_terminal:
-                    _print(console, (f"{words} {shown}".rstrip(), ""))
+    status = INTERRUPTED
+    with contextlib.suppress(KeyboardInterrupt):
+        with bar:
+            row = bar.add_task("", total=None, stage="waiting", percent="")
+            for stage, percent in _changes(reader, stdin):
+                total, shown = (None, "") if percent is None else (100, f"{percent}%")
+                bar.update(row, completed=percent or 0, total=total, stage=stage, percent=shown)
+                if bar.disable:
+                    _print(console, (f"{stage} {shown}".rstrip(), ""))
         reader.close()
-    except KeyboardInterrupt:
-        _print_task(console, reader.task)
-        return INTERRUPTED
+        status = DONE if reader.task.status == "completed" else NO
     _print_task(console, reader.task)
-    return DONE if reader.task.status == "completed" else NO
+    return status
 
 
-def _changes(reader: ResponseReader) -> Iterator[tuple[str, float | None]]:
+def _changes(reader: ResponseReader, stdin: io.BufferedReader) -> Iterator[tuple[str, float | None]]:
     """Status and stage, and the percentage, whenever one of them changed."""
     last: tuple[str, float | None] | None = None
-    for piece in _arriving():
+    for piece in _arriving(stdin):
         # The task costs a copy, and a megabyte of dots or of a picture changes nothing in it.
-        if all(isinstance(event, LineEnd | Text | Code) for event in reader.feed(piece)):
+        if all(isinstance(event, ev.LineEnd | ev.Text | ev.Code) for event in reader.feed(piece)):
             continue
         task = reader.task
-        words, percent = task.status, None
-        if words in ("queued", "in_progress"):
-            words = " ".join(dict.fromkeys((words, *task.stages[-1:])))
+        stage, percent = str(task.status), None
+        if stage in ("queued", "in_progress"):
+            stage = " ".join(dict.fromkeys((stage, *task.stages[-1:])))  # not "queued queued"
             percent = task.progress[-1] if task.progress else None
-        if (words, percent) != last:
-            last = words, percent
+        if (stage, percent) != last:
+            last = stage, percent
             yield last
 
 
-def _arriving() -> Iterator[bytes]:
+def _arriving(stdin: io.BufferedReader) -> Iterator[bytes]:
     """Standard input as it comes, and what came at once by lines, so that each frame shows."""
-    if sys.stdin is None or sys.stdin.isatty():
-        raise _Refused("watch: no response on standard input; pipe one in: curl -N … | tickertape watch")
-    while True:
-        try:
-            data = sys.stdin.buffer.read1(_READ)
-        except OSError as error:
-            raise _Refused(f"standard input: {error.strerror}; pipe a response in: curl -N … | tickertape watch") from None
-        if not data:
-            return
-        yield from data.splitlines(keepends=True)
-
-
-# -- input and output -------------------------------------------------------------
+    try:
+        while data := stdin.read1(1 << 16):
+            yield from data.splitlines(keepends=True)
+    except OSError as error:
+        raise _Refused(f"standard input: {error.strerror}; pipe a response in: {_PIPE}") from None
 
 
 def _task(name: str) -> Task:
@@ -316,28 +304,30 @@ def _task(name: str) -> Task:
         raise _Refused(f"{name}: {error}") from None
 
 
+def _stdin() -> io.BufferedReader:
+    if sys.stdin is None:  # closed by the shell: `<&-`
+        raise _Refused("standard input: closed; pipe a response in")
+    return cast("io.BufferedReader", sys.stdin.buffer)
+
+
 def _text(name: str) -> str:
     try:
-        if name == "-":
-            data = sys.stdin.buffer.read() if sys.stdin is not None else b""
-        else:
-            data = Path(name).read_bytes()
+        data = _stdin().read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         remedy = "give the files in it" if Path(name).is_dir() else "check the path and its permissions"
         raise _Refused(f"{name}: {error.strerror}; {remedy}") from None
-    # A stream that was cut off may end inside a character; elsewhere that is another encoding.
-    whole = not name.lower().endswith(".sse")
     try:
-        return codecs.getincrementaldecoder("utf-8-sig")().decode(data, whole)
+        # A stream that was cut off may end inside a character; elsewhere that is another encoding.
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not name.lower().endswith(".sse"))
     except UnicodeDecodeError as error:
-        raise _Refused(f"{name}: not UTF-8 at byte {error.start}; save it as UTF-8, or convert it with iconv -t UTF-8") from None
+        raise _Refused(f"{name}: not UTF-8 at byte {error.start}; convert it, e.g. with iconv -t UTF-8") from None
 
 
 def _console() -> Console:
     try:
         from rich.console import Console
     except ImportError:
-        raise _Refused("rich is not installed, only parse --json works without it: pip install 'tickertape[cli]'") from None
+        raise _Refused("only parse --json works without rich; pip install 'tickertape[cli]'") from None
     return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
@@ -356,9 +346,3 @@ def visible(text: str) -> str:
 
 def _complain(message: str) -> None:
     print(f"tickertape: {visible(message)}", file=sys.stderr)
-
-
-def _abandon_stdout() -> None:
-    """Let the interpreter flush to nowhere at exit, where it would complain once more."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())

@@ -70,20 +70,17 @@ class Grammar:
     def spot(self, rule: str, text: str) -> tuple[tuple[str, str], ...]:
         """The terminals of a word-spotting rule (`label_words`…) that occur in a text, in order."""
         program = self._program
-        lexis = program.lexicon.lexis(dict(program.starts)[rule])
+        lexis = program.lexicon.lexis(program.starts[rule][1])
         runs = lexis.after
         found = []
         at = 0
         while at < len(text):
-            node, best, stop, pos = lexis.first.get(text[at]), -1, at + 1, at
-            while node is not None and node.here & lexis.mask:
+            view, best, stop, pos = lexis.first.get(text[at]), -1, at + 1, at
+            while view is not None:
                 pos += 1
-                for terminal in node.ends:
-                    if lexis.mask >> terminal & 1:
-                        best, stop = terminal, pos
-                if pos == len(text):
-                    break
-                node = node.children.get(text[pos])
+                if view.terminal >= 0:
+                    best, stop = view.terminal, pos
+                view = lexis.step(view, text[pos]) if pos < len(text) else None
             if best < 0 and runs is not None and (match := runs.final(text, at)) and match.lastindex:
                 run = runs.runs[match.lastindex]
                 assert run is not None
