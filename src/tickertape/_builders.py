@@ -40,7 +40,7 @@ class Builders:
     def text(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Text(start, end, machine.text(end))
 
-    goes_on = number_goes_on = spoken = text
+    goes_on = number_goes_on = spoken = broken_off = text
 
     def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.unknown = machine.unknown or machine.stuck
@@ -53,12 +53,12 @@ class Builders:
     def code(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Code(start, end, machine.text(end))
 
-    fence_end = markup = tag = code
+    fence_start = fence_end = markup = tag = code
 
     def parameters(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         text = machine.text(end)
         try:
-            value = json.loads(text[text.index("{") :])
+            value = json.loads(text[text.index("{") :], parse_constant=_no_constant)
         except (ValueError, RecursionError):  # broken, or deeper than this interpreter reads
             value = None
         return ev.Parameters(start, end, text, value if isinstance(value, dict) else None)
@@ -238,14 +238,20 @@ class Builders:
         return any(name == "RETRY_NOTICE" for name, _ in self.spot("message_words", reason))
 
 
+_DIGITS = 18
+"""A longer number is no percentage; Python would refuse to read one of thousands of digits."""
 _MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
 
 
-def _progress(machine: Machine, start: int, end: int, number: str, preview_url: str | None) -> ev.Progress:
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _progress(machine: Machine, start: int, end: int, number: str, preview_url: str | None) -> ev.Event:
     label, machine.label = machine.label, None
-    # A number of thousands of digits is no percentage; it must not raise either.
-    percent = float(number) if "." in number or len(number) > 18 else int(number)
-    return ev.Progress(start, end, percent, label, preview_url)
+    if len(number) > _DIGITS:
+        return ev.Text(start, end, machine.text(end))
+    return ev.Progress(start, end, float(number) if "." in number else int(number), label, preview_url)
 
 
 def _reason(children: list[Any]) -> str | None:

@@ -350,6 +350,11 @@ def _tables(parser: Lark) -> Tables:
         if defaults[state] >= 0 and productions[defaults[state]].size == 0:
             entries[i] = gotos[state][automaton.symbols[productions[defaults[state]].symbol]]
 
+    for state, row in enumerate(shifts):
+        for action in row.values():
+            if action < 0 and productions[~action].size == 0 and state not in starts:
+                raise GrammarError(f"{automaton.rules[~action].origin.name} may be empty: say so where it is used, with `?`")
+
     # A step that makes nothing is taken when the tables are built, not when text is read.
     def idle(number: int) -> bool:
         return number >= 0 and not productions[number].rule and productions[number].size == 1
