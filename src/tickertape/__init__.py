@@ -5,15 +5,25 @@
 
 `Parser` reads delta by delta, `parse_response` a whole response, `iter_events`
 and `aiter_events` a live stream. Nothing here opens a connection.
+
+Importing the package loads none of its modules: a name is loaded when it is
+first used, so that a pytest plugin or a command line that only mentions
+tickertape pays nothing for it.
 """
 
-from . import events
-from ._errors import GrammarError, ParserClosed, ResponseError, TickertapeError, UnknownLine
-from .envelope import ResponseReader, aiter_events, iter_events, parse_response
-from .grammar import Grammar
-from .parser import MAX_PENDING, Parser, parse
-from .render import render
-from .task import Envelope, Result, Task, TaskError
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # importing typing costs more than all the rest
+if TYPE_CHECKING:
+    from . import events
+    from ._errors import GrammarError, ParserClosed, ResponseError, TickertapeError, UnknownLine
+    from .envelope import ResponseReader, aiter_events, iter_events, parse_response
+    from .grammar import Grammar
+    from .parser import MAX_PENDING, Parser, parse
+    from .task import Envelope, Result, Task, TaskError
+    from .writer import render
 
 __version__ = "0.1.0"
 
@@ -39,3 +49,27 @@ __all__ = [
     "parse_response",
     "render",
 ]
+
+_MODULES = {
+    "_errors": ("GrammarError", "ParserClosed", "ResponseError", "TickertapeError", "UnknownLine"),
+    "envelope": ("ResponseReader", "aiter_events", "iter_events", "parse_response"),
+    "grammar": ("Grammar",),
+    "parser": ("MAX_PENDING", "Parser", "parse"),
+    "task": ("Envelope", "Result", "Task", "TaskError"),
+    "writer": ("render",),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "events":
+        return import_module(".events", __name__)
+    for module, names in _MODULES.items():
+        if name in names:
+            loaded = import_module(f".{module}", __name__)
+            globals().update({n: getattr(loaded, n) for n in names})
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

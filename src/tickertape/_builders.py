@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from html import unescape
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import events as ev
@@ -201,10 +200,10 @@ class Builders:
         return ev.Url(start, end, "".join(children))
 
     def src(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str, str]:
-        return ("src", unescape(children[0]))
+        return ("src", _unescape(children[0]))
 
     def poster(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str, str]:
-        return ("poster", unescape(children[0]))
+        return ("poster", _unescape(children[0]))
 
     def element(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         name: Literal["video", "audio", "source", "img"] = children[0][1:].lower()
@@ -236,6 +235,14 @@ class Builders:
 
     def _retries(self, reason: str) -> bool:
         return any(name == "RETRY_NOTICE" for name, _ in self.spot("message_words", reason))
+
+
+def _unescape(value: str) -> str:
+    if "&" not in value:
+        return value
+    from html import unescape  # and its 2,231 entities
+
+    return unescape(value)
 
 
 _DIGITS = 18

@@ -13,27 +13,43 @@ if TYPE_CHECKING:
     Match = Callable[[str, int], re.Match[str] | None]
 
 
-class Node:
-    """A place in the trie of all literals of a grammar."""
-
-    __slots__ = ("children", "ends", "here")
-
-    def __init__(self) -> None:
-        self.children: dict[str, Node] = {}
-        self.ends: tuple[int, ...] = ()
-        self.here = 0
-        """The terminals that end here or further down, as bits."""
+Entry = tuple[str, int, bool]
+"""A literal, its terminal, and whether it is read in any case."""
 
 
 class View:
-    """A node of the trie as one state sees it: only what that state can read. Made when first walked."""
+    """A place in the trie of the literals one state can read; made when it is first walked."""
 
-    __slots__ = ("children", "more", "terminal")
+    __slots__ = ("_depth", "_entries", "_groups", "children", "more", "terminal")
 
-    def __init__(self, node: Node, mask: int) -> None:
-        self.terminal = next((number for number in node.ends if mask >> number & 1), -1)
-        self.children: dict[str, Node | View] = {c: n for c, n in node.children.items() if n.here & mask}
-        self.more = bool(self.children)
+    def __init__(self, entries: list[Entry], depth: int) -> None:
+        self.terminal = next((number for word, number, _ in entries if len(word) == depth), -1)
+        self.more = len(entries) > (self.terminal >= 0)
+        """Whether a longer literal begins like this."""
+        self.children: dict[str, View] = {}
+        """Filled in by `step()`."""
+        self._depth = depth
+        self._entries = entries
+        self._groups: dict[str, list[Entry]] = {}
+
+    def step(self, character: str) -> View | None:
+        """Where the literals go on with a character, if any does."""
+        if not self._groups:
+            self._group()
+        entries = self._groups.get(character)
+        if entries is None:
+            return None
+        view = self.children[character] = View(entries, self._depth + 1)
+        return view
+
+    def _group(self) -> None:
+        for entry in self._entries:
+            word, _, folded = entry
+            if len(word) > self._depth:
+                character = word[self._depth]
+                self._groups.setdefault(character, []).append(entry)
+                if folded and (upper := character.upper()) != character:
+                    self._groups.setdefault(upper, []).append(entry)
 
 
 class Run:
@@ -89,32 +105,35 @@ class Level:
 class Lexis:
     """What one state can read: its actions, its literals, its runs."""
 
-    __slots__ = ("after", "before", "first", "mask", "row", "single")
+    __slots__ = ("_accepted", "_initials", "after", "before", "first", "row", "single")
 
-    def __init__(self, row: dict[int, int], root: Node, terminals: tuple[Terminal, ...], runs: dict[int, Run]) -> None:
+    def __init__(
+        self, row: dict[int, int], initials: dict[str, list[Entry]], terminals: tuple[Terminal, ...], runs: dict[int, Run]
+    ) -> None:
         self.row = row
-        accepted = [number for number in row if number < len(terminals)]
-        self.mask = sum(1 << number for number in accepted)
-        self.first: dict[str, View] = {}
+        self._accepted = accepted = {number for number in row if number < len(terminals)}
+        self._initials = initials
+        self.first: dict[str, View | None] = {}
         self.single: dict[str, int] = {}
-        """The short cut: literals of one character that no longer literal begins with."""
+        """The short cut: literals of one character that no longer literal begins with.
+        Both are filled in by `begin()`."""
         mine = [runs[number] for number in accepted if number in runs]
         before = [run for run in mine if terminals[run.number].priority > 0]
         after = [run for run in mine if terminals[run.number].priority <= 0]
         self.before = Level(before, terminals) if before else None
         self.after = Level(after, terminals) if after else None
-        for character, node in root.children.items():
-            if node.here & self.mask:
-                view = self.first[character] = View(node, self.mask)
-                if not view.more and not before:
-                    self.single[character] = view.terminal
 
-    def step(self, view: View, character: str) -> View | None:
-        """Where a literal goes on with a character."""
-        child = view.children.get(character)
-        if isinstance(child, Node):
-            child = view.children[character] = View(child, self.mask)
-        return child
+    def begin(self, character: str) -> View | None:
+        """The literals of this state that begin with a character, if any does."""
+        if character in self.first:
+            return self.first[character]
+        if character not in self._initials:  # not kept: it could be anything
+            return None
+        entries = [entry for entry in self._initials[character] if entry[1] in self._accepted]
+        view = self.first[character] = View(entries, 1) if entries else None
+        if view is not None and not view.more and self.before is None:
+            self.single[character] = view.terminal
+        return view
 
 
 class Lexicon:
@@ -122,37 +141,24 @@ class Lexicon:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.root = Node()
         self.runs: dict[int, Run] = {}
+        self._initials: dict[str, list[Entry]] = {}
         for number, terminal in enumerate(tables.terminals):
             if terminal.run:
                 self.runs[number] = Run(number, terminal)
             for word in terminal.literals:
-                self._add(word, number, folded=False)
+                self._initials.setdefault(word[0], []).append((word, number, False))
             for word in terminal.folded:
-                self._add(word, number, folded=True)
+                for initial in {word[0], word[0].upper()}:
+                    self._initials.setdefault(initial, []).append((word, number, True))
         self._rows: dict[int, Lexis] = {}
         self.lexes: list[Lexis | None] = [None] * len(tables.actions)
         """By state; filled in by `lexis()`."""
-
-    def _add(self, word: str, number: int, *, folded: bool) -> None:
-        bit = 1 << number
-        node = self.root
-        for character in word:
-            child = node.children.get(character)
-            if child is None:
-                child = node.children[character] = Node()
-            if folded:
-                node.children.setdefault(character.upper(), child)
-            child.here |= bit
-            node = child
-        if number not in node.ends:
-            node.ends += (number,)
 
     def lexis(self, state: int) -> Lexis:
         row = self.tables.actions[state]
         found = self._rows.get(row)
         if found is None:
-            found = self._rows[row] = Lexis(dict(self.tables.rows[row]), self.root, self.tables.terminals, self.runs)
+            found = self._rows[row] = Lexis(dict(self.tables.rows[row]), self._initials, self.tables.terminals, self.runs)
         self.lexes[state] = found
         return found

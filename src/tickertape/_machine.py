@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._lexicon import Lexicon, View
+from ._lexicon import Lexicon
 from .events import Event, LineEnd, Unknown
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class Machine:
             if end - pos <= level.longest and not self._closing and buffer[pos:] in level.partial:
                 self._held = buffer[pos:]
                 return -1, pos, None
-        view = lex.first.get(buffer[pos])
+        view = lex.first.get(buffer[pos]) or lex.begin(buffer[pos])
         if view is not None:
             number, stop, at = -1, pos, pos
             while True:
@@ -253,12 +253,9 @@ class Machine:
                         break
                     self._held = buffer[pos:]
                     return -1, pos, None
-                child = view.children.get(buffer[at])
-                if child is None:
+                view = view.children.get(buffer[at]) or view.step(buffer[at])
+                if view is None:
                     break
-                if child.__class__ is not View:
-                    child = view.children[buffer[at]] = View(child, lex.mask)
-                view = child
             if number >= 0:
                 return number, stop, None
         level = lex.after

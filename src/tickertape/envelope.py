@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 from . import events as ev
 from ._errors import ParserClosed, ResponseError
 from ._failures import Failures
-from ._html import page_message
 from ._poll import is_poll, read_poll
 from ._sse import FIELDS, Decoder, Frame
 from .grammar import Grammar
@@ -162,6 +161,8 @@ class ResponseReader:
         failed = self._status_code is not None and self._status_code >= 400
         start = text.lstrip().lower()
         if start.startswith(("<!doctype", "<html", "<head", "<body")):
+            from ._html import page_message  # an HTML parser for the rare page
+
             told = self._failures.error(page_message(text), None, self._status_code or 502)
             self._task = Task("failed", error=told, text=text)
             return []

@@ -75,12 +75,12 @@ class Grammar:
         found = []
         at = 0
         while at < len(text):
-            view, best, stop, pos = lexis.first.get(text[at]), -1, at + 1, at
+            view, best, stop, pos = lexis.begin(text[at]), -1, at + 1, at
             while view is not None:
                 pos += 1
                 if view.terminal >= 0:
                     best, stop = view.terminal, pos
-                view = lexis.step(view, text[pos]) if pos < len(text) else None
+                view = view.step(text[pos]) if pos < len(text) else None
             if best < 0 and runs is not None and (match := runs.final(text, at)) and match.lastindex:
                 run = runs.runs[match.lastindex]
                 assert run is not None
