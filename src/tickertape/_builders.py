@@ -9,27 +9,42 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import events as ev
+from ._media import media_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._machine import Builder, Machine
+    from .grammar import Grammar
 
-    Spot = Callable[[str, str], tuple[tuple[str, str], ...]]
+_DIGITS = 18
+"""A longer number is no percentage; Python would refuse to read one of thousands of digits."""
+_PHRASE = 80
+"""Characters of a phrase, marks included; what is longer is a sentence."""
+_STAGES: tuple[tuple[str, ev.StageName], ...] = (
+    ("OPTIMIZE_STEM", "optimizing"),
+    ("PREPARE_STEM", "preparing"),
+    ("MAKE_STEM", "generating"),
+)
+_MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
+_AROUND = _MARKS + ".。…!！:：,，"
 
 
 class Builders:
     """The functions for one grammar; labels and reasons are read by that same grammar."""
 
-    def __init__(self, spot: Spot) -> None:
-        self.spot = lru_cache(1024)(spot)
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._says = lru_cache(1024)(self._find)
 
     def table(self) -> dict[str, Builder]:
         """Rule name -> function."""
-        return {name: getattr(self, name) for name in dir(self) if name not in ("spot", "table") and name[0] != "_"}
+        return {name: getattr(self, name) for name in dir(self) if name != "table" and name[0] != "_"}
+
+    def _find(self, rule: str, text: str) -> frozenset[str]:
+        return frozenset(name for name, _ in self._grammar.spot(rule, text))
 
     # -- structure ----------------------------------------------------------------
 
@@ -39,11 +54,45 @@ class Builders:
     def text(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Text(start, end, machine.text(end))
 
-    goes_on = number_goes_on = spoken = broken_off = text
+    goes_on = number_goes_on = broken_off = bracketed = text
 
     def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        machine.unknown = machine.unknown or machine.stuck
-        return ev.Unknown(start, end, machine.text(end), False)
+        """A phrase in the relay's own voice that is none of the vocabulary's: its stems may still tell."""
+        text = machine.text(end)
+        event = self._voice(start, end, text) if len(text) <= _PHRASE else None
+        if event is None:
+            machine.unknown = machine.unknown or machine.stuck or (start, ())
+            event = ev.Unknown(start, end, text, False)
+        return event
+
+    goes_on_quoted = unknown
+
+    def _voice(self, start: int, end: int, text: str) -> ev.Event | None:
+        tokens = list(self._grammar.tokens("status_words", text))
+        for (name, number), (following, _) in pairwise(tokens):
+            if name == "NUMBER" and following == "PERCENT_SIGN" and len(number) < _DIGITS:
+                return ev.Progress(start, end, int(number), text[: text.index(number)].strip(_MARKS), None)
+        at = 0
+        for i, (name, word) in enumerate(tokens):
+            at += len(word)
+            breaks = i + 1 == len(tokens) or tokens[i + 1][0] == "BREAK"
+            if name == "FAIL_STEM" and breaks:
+                return ev.Failed(start, end, text[:at].strip(_MARKS), text[at:].strip(_AROUND) or None)
+            if name == "ASIDE_STEM":
+                return None
+            if breaks and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]})):
+                return event
+            if name == "DONE_STEM" and breaks:
+                return ev.Completed(start, end, text.strip(_AROUND))
+        return None
+
+    def _stage(self, start: int, end: int, text: str, says: set[str]) -> ev.Event | None:
+        if "QUEUE_STEM" in says:
+            return ev.Stage(start, end, "queued", text.strip(_AROUND))
+        for stem, stage in _STAGES:
+            if stem in says and "NOW_STEM" in says:
+                return ev.Stage(start, end, stage, text.strip(_AROUND))
+        return None
 
     def malformed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.unknown = machine.unknown or machine.stuck
@@ -93,7 +142,7 @@ class Builders:
     def completed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Completed(start, end, children[0])
 
-    done = completed
+    done = completed_count = completed
 
     def progress_word(self, machine: Machine, start: int, end: int, children: list[Any]) -> None:
         machine.label = children[0]
@@ -103,12 +152,19 @@ class Builders:
 
     dotted_tick = percent_tick = plain_tick = whole_tick
 
+    def done_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.label = children[0]
+        return _progress(machine, start, end, children[1], None)
+
     def decimal_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return _progress(machine, start, end, ".".join(children[:2]), None)
 
     def lone_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.label = None
         return _progress(machine, start, end, ".".join(children[:2]), None)
+
+    def bracketed_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return _progress(machine, start, end, children[0], None)
 
     def tick_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         number = ".".join(part for part in children[:-1] if part.isdecimal())
@@ -142,6 +198,8 @@ class Builders:
 
     def notice(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Notice(start, end, "notice", machine.text(end))
+
+    table_row = notice
 
     def final(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Notice(start, end, "final", machine.text(end))
@@ -184,15 +242,19 @@ class Builders:
             return _progress(machine, start, end, number, url)
         return self._link(start, end, number, url, None)
 
-    def bracketed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        return ev.Text(start, end, machine.text(end))
-
     def stripped_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        opening, rest = children
-        url = opening.removeprefix("]").removeprefix("(") + rest
+        opening, rest = children[-2:]
+        url = (opening.removeprefix("]").removeprefix("(") + rest).strip()
         text = machine.text(end)
-        label = text[: text.rindex(opening + rest)]
-        return self._link(start, end, label.strip(_MARKS).removeprefix("!["), url.strip(), None)
+        label = text[: text.rindex(opening + rest)].strip(_MARKS).removeprefix("![")
+        link = self._link(start, end, label, url, None)
+        if isinstance(link, ev.Link) and link.role is None and link.kind is None:
+            kind = media_kind(self._grammar, url)
+            if kind is None and label:
+                return ev.Text(start, end, text)  # a sentence that names a site
+            if kind == "image":
+                return ev.Image(start, end, label, url)
+        return link
 
     lone_stripped_link = stripped_link
 
@@ -213,7 +275,7 @@ class Builders:
     # -- what labels say ------------------------------------------------------------------
 
     def _link(self, start: int, end: int, label: str, url: str, kind: ev.Kind | None) -> ev.Event:
-        says = {name for name, _ in self.spot("label_words", label)}
+        says = self._says("label_words", label)
         if "SOURCE_LABEL" in says:
             return ev.TaskLink(start, end, "source", label, url)
         if "WEB_LABEL" in says:
@@ -223,31 +285,20 @@ class Builders:
             role = "download"
         elif "PREVIEW_LABEL" in says:
             role = "preview"
-        elif "WATCH_LABEL" in says:
+        elif "LISTEN_LABEL" in says or "WATCH_LABEL" in says:
             role = "watch"
+            if kind is None and ("LISTEN_LABEL" in says or "AUDIO_LABEL" in says):
+                kind = "audio"
         return ev.Link(start, end, label, url, role, kind)
 
     def _kind(self, label: str) -> ev.Kind | None:
-        says = {name for name, _ in self.spot("label_words", label)}
+        says = self._says("label_words", label)
         if "AUDIO_LABEL" in says:
             return "audio"
         return "video" if "VIDEO_LABEL" in says else "image"
 
     def _retries(self, reason: str) -> bool:
-        return any(name == "RETRY_NOTICE" for name, _ in self.spot("message_words", reason))
-
-
-def _unescape(value: str) -> str:
-    if "&" not in value:
-        return value
-    from html import unescape  # and its 2,231 entities
-
-    return unescape(value)
-
-
-_DIGITS = 18
-"""A longer number is no percentage; Python would refuse to read one of thousands of digits."""
-_MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
+        return "RETRY_NOTICE" in self._says("message_words", reason)
 
 
 def _no_constant(name: str) -> None:
@@ -267,3 +318,11 @@ def _reason(children: list[Any]) -> str | None:
         return text.strip().strip("*").strip() or None
     return None
 
+
+
+def _unescape(value: str) -> str:
+    if "&" not in value:
+        return value
+    from html import unescape  # and its 2,231 entities
+
+    return unescape(value)

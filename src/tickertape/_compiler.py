@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lark import Lark
 
-STARTS = ("document", "label_words", "message_words", "path_words")
+STARTS = ("document", "status_words", "label_words", "message_words", "path_words")
 
 _MAX_WORDS = 20_000
 """Literals one terminal may stand for; the built-in vocabulary's largest has some hundreds."""

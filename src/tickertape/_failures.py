@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from .task import TaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .grammar import Grammar
     from .task import Category
 
 # Message words in the order in which they win.
 _CATEGORIES: tuple[tuple[str, Category], ...] = (
     ("MODERATION", "moderation"),
+    ("OVERLOADED", "overloaded"),
     ("QUOTA", "quota"),
     ("RATE_LIMIT", "rate_limit"),
-    ("OVERLOADED", "overloaded"),
     ("AUTH", "auth"),
     ("NOT_FOUND", "not_found"),
     ("INVALID_REQUEST", "invalid_request"),
@@ -48,12 +50,15 @@ class Failures:
     def __init__(self, grammar: Grammar) -> None:
         self._spot = grammar.spot
 
-    def told(self, message: str) -> TaskError:
-        """A failure told in the text itself."""
-        message = self._without_request_id(message)
+    def told(self, failure_word: str, reason: str) -> TaskError:
+        """A failure told in the text itself, by its word and what follows it."""
+        message = _unquoted(self._without_request_id(reason)) or failure_word
         word = message.replace("_", "")
         code = message if word.isascii() and word.isalpha() and message.islower() else None
-        return TaskError(self.category(message, None, None), code, message)
+        category = self.category(message, None, None)
+        if category == "unknown":
+            category = self.category(failure_word, None, None)
+        return TaskError(category, code, message)
 
     def text_only(self, prose: str) -> TaskError:
         return TaskError("text_only", None, self._without_request_id(prose))
@@ -84,22 +89,41 @@ class Failures:
 
     def category(self, message: str | None, code: str | None, status: int | None) -> Category:
         """By the message's words, then the code, then the HTTP status."""
+        by_code: Category | None = None
         for text in (message, code):
-            if text:
-                found = {name: word for name, word in reversed(self._spot("message_words", text))}
-                for name, category in _CATEGORIES:
-                    if name in found:
-                        return category
-                for name, word in self._spot("message_words", text):
-                    if name == "NUMBER" and len(word) == 3 and (by_number := _by_status(int(word))):
-                        return by_number
-        return _by_status(status) or "unknown"
+            for category in self._categories(text or ""):
+                if text is message:
+                    return category
+                by_code = by_code or category
+        by_status = _by_status(status)
+        # `invalid_request_error` is what gateways call whatever they refuse, a bad key too.
+        if by_code == "invalid_request":
+            return by_status or by_code
+        return by_code or by_status or "unknown"
+
+    def _categories(self, text: str) -> Iterator[Category]:
+        found = self._spot("message_words", text)
+        names = {name for name, _ in found}
+        yield from (category for name, category in _CATEGORIES if name in names)
+        for name, word in found:
+            if name == "NUMBER" and len(word) == 3 and (category := _by_status(int(word))):
+                yield category
 
     def _without_request_id(self, message: str) -> str:
         """Gateways of the one-api family append `(request id: …)`; it says nothing of the failure."""
         message = message.strip()
-        if message.endswith((")", "）")):
-            for name, word in reversed(self._spot("message_words", message)):
-                if name == "REQUEST_ID":
-                    return message[: message.rindex(word)].rstrip()
+        while message.endswith((")", "）")):  # each relay of a chain appends its own
+            words = [word for name, word in self._spot("message_words", message) if name == "REQUEST_ID"]
+            if not words:
+                break
+            message = message[: message.rindex(words[-1])].rstrip()
         return message
+
+
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』"}
+
+
+def _unquoted(message: str) -> str:
+    if len(message) > 1 and _QUOTES.get(message[0]) == message[-1]:
+        return message[1:-1].strip()
+    return message

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import events as ev
 from ._failures import Failures
+from ._media import media_kind, url_path
 from .task import Envelope, Result, Task
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class _Message:
         return True
 
     def reason(self) -> str:
-        return "".join(self.parts).strip() or self.failure_word
+        return "".join(self.parts).strip()
 
 
 class Fold:
@@ -94,12 +95,16 @@ class Fold:
     # -- what has been read so far ---------------------------------------------------
 
     def task(self, *, closed: bool, events: Iterable[ev.Event] = (), text: str = "") -> Task:
-        media = list(self._media)
-        if closed and self._url is not None and (medium := self._bare(self._url[0])) is not None:
-            media.append(medium)
+        media, prose = list(self._media), list(self._prose)
+        if closed and self._url is not None:
+            medium = self._bare(self._url[0])
+            if medium is not None:
+                media.append(medium)
+            else:
+                prose.append(self._url[0])
         error = self._error
         if self._message is not None:
-            error = self._failures.told(self._message.reason())
+            error = self._failures.told(self._message.failure_word, self._message.reason())
         status: Status
         if self._failed and self._message is None and error is not None and error.category == "text_only":
             status = "failed"
@@ -112,9 +117,9 @@ class Fold:
         elif not closed:
             status = "in_progress" if self._progress or any(s != "queued" for s in self._stages) else "queued"
         else:
-            prose = "".join(self._prose).strip()
-            if prose and not (self._task_id or self._stages or self._progress):
-                status, error = "failed", self._failures.text_only(prose)
+            said = "".join(prose).strip()
+            if said and not (self._task_id or self._stages or self._progress):
+                status, error = "failed", self._failures.text_only(said)
             else:
                 status = "incomplete"
         frame = self.envelope.error if self.envelope is not None else None
@@ -141,7 +146,7 @@ class Fold:
 
     def add(self, event: ev.Event) -> None:
         if self._message is not None and not self._goes_on(event):
-            self._error = self._failures.told(self._message.reason())
+            self._error = self._failures.told(self._message.failure_word, self._message.reason())
             self._message = None
         elif self._message is not None and not isinstance(event, ev.Failed):
             self._last = event
@@ -267,7 +272,7 @@ class Fold:
     # -- media ------------------------------------------------------------------------------
 
     def _image(self, alt: str, url: str) -> None:
-        if self._preview:
+        if self._preview or (not alt and isinstance(self._last, ev.Progress)):
             self._previews[url] = None
             self._cover = None
             return
@@ -281,6 +286,9 @@ class Fold:
     def _link(self, link: ev.Link) -> None:
         url, role = link.url, link.role
         kind = self._kind(url)
+        if not link.label and isinstance(self._last, ev.Progress):
+            self._previews[url] = None  # `100 (url)`: a tick whose brackets were taken away
+            return
         download = role == "download" or self._is_download(url)
         if self._preview or role == "preview" or self._preview_twin:
             if download:
@@ -299,6 +307,7 @@ class Fold:
         if kind is None:
             self._prose.append(f"[{link.label}]({url})")
             return
+        # A label before the link stands between it and an image: no cover.
         self._result(kind, url, link.label, poster=self._cover if link.kind is None else None)
 
     def _html(self, element: ev.Element) -> None:
@@ -362,21 +371,21 @@ class Fold:
         self._downloads.add(url)
 
     def _by_path(self, url: str) -> _Medium | None:
-        path = _path(url)
+        path = url_path(url)
         for folder in self._grammar.words("DOWNLOAD_PATH"):
             plain = path.replace(folder, folder.replace("/download", ""))
             if plain != path:
                 for medium in self._media:
-                    if _path(medium.url) == plain and medium.download_url is None:
+                    if url_path(medium.url) == plain and medium.download_url is None:
                         return medium
         return None
 
     def _twin_of(self, url: str) -> _Medium | None:
-        path = _path(url)
+        path = url_path(url)
         for medium in self._media:
             if medium.url == medium.download_url and self._is_download(medium.url):
                 for folder in self._grammar.words("DOWNLOAD_PATH"):
-                    if _path(medium.url).replace(folder, folder.replace("/download", "")) == path:
+                    if url_path(medium.url).replace(folder, folder.replace("/download", "")) == path:
                         return medium
         return None
 
@@ -402,14 +411,15 @@ class Fold:
         numbers = [word for name, word in words if name == "NUMBER"]
         if len(numbers) != 1:
             return None
-        left = len(label.replace("_", "").replace(" ", "")) - sum(len(word) for _, word in words)
-        return None if strict and left else numbers[0]
+        return None if strict and not self._only_label(label) else numbers[0]
 
     def _says_download(self, alt: str) -> bool:
-        prompt = str((self._parameters or {}).get("prompt", ""))
-        if alt in prompt:
-            return False
-        return any(name == "DOWNLOAD_LABEL" for name, _ in self._grammar.spot("label_words", alt[:24]))
+        """Whether a description is a download's label and nothing else; a prompt may well speak of one."""
+        words = self._grammar.spot("label_words", alt)
+        return any(name == "DOWNLOAD_LABEL" for name, _ in words) and self._only_label(alt)
+
+    def _only_label(self, label: str) -> bool:
+        return not any(name == "OTHER" and text.isalpha() for name, text in self._grammar.tokens("label_words", label))
 
     def _labelled_kind(self, label: str) -> ev.Kind:
         says = {name for name, _ in self._grammar.spot("label_words", label)}
@@ -418,33 +428,9 @@ class Fold:
         return "audio" if "AUDIO_LABEL" in says else "image"
 
     def _is_download(self, url: str) -> bool:
-        path = _path(url)
+        path = url_path(url)
         return any(folder in path for folder in self._grammar.words("DOWNLOAD_PATH"))
 
     def _kind(self, url: str) -> ev.Kind | None:
         """What a URL's path, or a `data:` URL's media type, says it is."""
         return media_kind(self._grammar, url)
-
-
-def media_kind(grammar: Grammar, url: str) -> ev.Kind | None:
-    """What the end of a URL's path says it is; for a `data:` URL its media type (RFC 2397)."""
-    kinds: tuple[tuple[ev.Kind, str], ...] = (("image", "IMAGE_PATH"), ("video", "VIDEO_PATH"), ("audio", "AUDIO_PATH"))
-    if url[:5].lower() == "data:":
-        for kind, _ in kinds:
-            if url[5:].startswith(f"{kind}/"):
-                return kind
-        return None
-    path = _path(url).lower()
-    for kind, words in kinds:
-        if path.endswith(grammar.words(words)):
-            return kind
-    return None
-
-
-def _path(url: str) -> str:
-    """A URL's path (RFC 3986): without scheme, authority, query and fragment."""
-    rest = url.partition("#")[0].partition("?")[0]
-    scheme, separator, after = rest.partition("://")
-    if not separator:
-        return rest
-    return "/" + after.partition("/")[2]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._fold import media_kind
+from ._media import media_kind
 from .task import Result, Task, TaskError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._builders import Builders
@@ -12,6 +11,7 @@ from ._machine import Machine, Program
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from ._automaton import Tables
 
@@ -49,6 +49,8 @@ class Grammar:
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Grammar:
         """`from_text` with the text of a `.lark` file, UTF-8."""
+        from pathlib import Path
+
         try:
             text = Path(path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -57,7 +59,7 @@ class Grammar:
 
     @cached_property
     def _program(self) -> Program:
-        return Program(self._tables, Builders(self.spot).table())
+        return Program(self._tables, Builders(self).table())
 
     def machine(self, *, max_pending: int) -> Machine:
         """A new parse by this grammar, without the task fold."""
@@ -69,10 +71,13 @@ class Grammar:
 
     def spot(self, rule: str, text: str) -> tuple[tuple[str, str], ...]:
         """The terminals of a word-spotting rule (`label_words`…) that occur in a text, in order."""
+        return tuple(token for token in self.tokens(rule, text) if token[0] != "OTHER")
+
+    def tokens(self, rule: str, text: str) -> Iterator[tuple[str, str]]:
+        """All of a text as the terminals of a word-spotting rule; OTHER is any one character."""
         program = self._program
         lexis = program.lexicon.lexis(program.starts[rule][1])
         runs = lexis.after
-        found = []
         at = 0
         while at < len(text):
             view, best, stop, pos = lexis.begin(text[at]), -1, at + 1, at
@@ -81,14 +86,11 @@ class Grammar:
                 if view.terminal >= 0:
                     best, stop = view.terminal, pos
                 view = view.step(text[pos]) if pos < len(text) else None
-            if best < 0 and runs is not None and (match := runs.final(text, at)) and match.lastindex:
-                run = runs.runs[match.lastindex]
-                assert run is not None
+            if best < 0 and runs is not None and (match := runs.final(text, at)):
+                run = runs.runs[match.lastindex or 0]
                 best, stop = run.number, match.end()
-            if best >= 0 and program.names[best] != "OTHER":
-                found.append((program.names[best], text[at:stop]))
+            yield program.names[best], text[at:stop]
             at = stop
-        return tuple(found)
 
 
 @lru_cache(1)
