@@ -79,9 +79,9 @@ class Failures:
         if not isinstance(message, str) or not message.strip():
             message = next((v for k in ("msg", "detail", "reason", "error") if isinstance(v := error.get(k), str) and v), None)
         kind = error.get("type")
-        if message is None and not kind and (not code or code in (200, "200", "success", "ok")):
+        if code in (200, "200", "success", "ok") or (code in (0, "0", None, "") and not kind and message is None):
             return None
-        own = error.get("status_code", error.get("status"))
+        own = error.get("status_code", error.get("statusCode", error.get("status")))
         if status is None or status < 400:
             status = own if isinstance(own, int) else code if isinstance(code, int) else status
         named = code if isinstance(code, str) and code else kind if isinstance(kind, str) and kind else None

@@ -91,6 +91,8 @@ class Fold:
         self._url: tuple[str, bool] | None = None  # a bare URL whose line has not ended
         self._element: tuple[ev.Kind, str | None] = ("video", None)
         self.envelope: Envelope | None = None
+        self.told: TaskError | None = None
+        """What an error frame told: it decides over the text."""
 
     # -- what has been read so far ---------------------------------------------------
 
@@ -122,9 +124,8 @@ class Fold:
                 status, error = "failed", self._failures.text_only(said)
             else:
                 status = "incomplete"
-        frame = self.envelope.error if self.envelope is not None else None
-        if frame is not None and (told := self._failures.body(frame)) is not None:
-            status, error = "failed", told
+        if self.told is not None:
+            status, error = "failed", self.told
         taken = {m.url for m in media} | {m.download_url for m in media}
         return Task(
             status,

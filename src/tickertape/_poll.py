@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .grammar import Grammar
     from .task import Status
 
-_QUEUED = frozenset({"pending", "queued", "queueing", "queuing", "in_queue", "waiting", "submitted", "not_start", "created", "accepted"})
-_COMPLETED = frozenset({"completed", "complete", "succeeded", "success", "successful", "finished", "done"})
-_FAILED = frozenset({"failed", "failure", "error", "cancelled", "canceled", "expired", "rejected", "timeout", "timed_out"})
+_QUEUED = frozenset({"pending", "queued", "queueing", "queuing", "in_queue", "waiting", "submitted", "not_start", "created", "accepted", "not_started", "unstarted", "init"})
+_COMPLETED = frozenset({"completed", "complete", "succeeded", "success", "successful", "finished", "done", "succeed"})
+_FAILED = frozenset({"failed", "fail", "failure", "error", "cancelled", "canceled", "expired", "rejected", "timeout", "timed_out"})
 
 _STATUS_KEYS = ("status", "task_status", "state")
 _ID_KEYS = ("id", "task_id", "taskId")
@@ -37,9 +37,10 @@ _MEDIA_KEYS: tuple[tuple[str, Kind | None], ...] = (
     ("result_url", None),
     ("output", None),
     ("audio_url", "audio"),
+    ("imageUrl", "image"),
     ("upsample_video_url", "video"),
 )
-_LIST_KEYS = ("generations", "results", "data", "outputs")
+_LIST_KEYS = ("generations", "results", "data", "outputs", "video_result")
 _POSTER_KEYS = ("thumbnail_url", "cover_url", "poster_url", "thumbnail")
 _INPUT_KEYS = frozenset({"input", "inputs", "request", "images", "image", "params", "parameters", "metadata"})
 
@@ -83,39 +84,43 @@ def read_outcome(value: dict[str, Any], failures: Failures, grammar: Grammar) ->
 
 def is_poll(body: dict[str, Any]) -> bool:
     """Whether a JSON object is a task's status or an acknowledgement of it."""
-    inner = body.get("data")
-    return (
-        any(isinstance(body.get(k), str) for k in _STATUS_KEYS)
-        or any(k in body for k in (*_WEB_KEYS, *_SOURCE_KEYS, "video_url", "pending_info", "progress_pct"))
-        or (isinstance(inner, dict) and is_poll(inner))
+    return any(
+        any(isinstance(place.get(k), str) for k in _STATUS_KEYS)
+        or any(k in place for k in (*_WEB_KEYS, *_SOURCE_KEYS, "video_url", "pending_info", "progress_pct"))
+        for place in _places(body)
     )
 
 
-def read_poll(body: dict[str, Any], failures: Failures, grammar: Grammar) -> Task:
+def read_poll(body: dict[str, Any], failures: Failures, grammar: Grammar, status_code: int | None = None) -> Task:
     """The task that a poll body or an acknowledgement tells of. Its `status` decides alone."""
-    inner = body.get("data")
-    if isinstance(inner, dict) and status_of(_first(body, _STATUS_KEYS)) is None and is_poll(inner):
-        body = inner
+    outer = body
+    for keys in (_STATUS_KEYS, (*_WEB_KEYS, *_SOURCE_KEYS)):  # new-api and others wrap the task once more
+        found = next((place for place in _places(outer) if _text(place, keys) is not None), None)
+        if found is not None:
+            body = found
+            break
     progress = tuple(_progress(body))
     status = status_of(_first(body, _STATUS_KEYS))
     if status is None:
-        status = "completed" if _text(body, ("video_url",)) else "queued"
+        status = "completed" if any(True for _ in _results(body, grammar)) else "queued"
     if status == "queued" and any(progress):
         status = "in_progress"
     links = {
         rel: url for rel, keys in (("web", _WEB_KEYS), ("source", _SOURCE_KEYS)) if (url := _text(body, keys)) is not None
     }
     results = tuple(_results(body, grammar))
+    if status == "completed" and not results:  # there is no outer one: the inner one is not another
+        results = next((found for place in _places(body) if (found := tuple(_results(place, grammar)))), ())
     taken = {result.url for result in results}
-    previews = dict.fromkeys(url for url in _inner_videos(body, outer=True) if url not in taken)
+    previews = dict.fromkeys(url for url in _inner_videos(body) if url not in taken)
     return Task(
         status=status,
-        task_id=_text(body, _ID_KEYS),
+        task_id=_text(body, _ID_KEYS) or _text(outer, _ID_KEYS),
         progress=progress,
         links=links,
         results=results,
         previews=tuple(previews),
-        error=_failure(body, failures) if status == "failed" else None,
+        error=_failure(body, failures, status_code) if status == "failed" else None,
     )
 
 
@@ -130,21 +135,25 @@ def _text(body: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _failure(body: dict[str, Any], failures: Failures) -> TaskError:
+def _failure(body: dict[str, Any], failures: Failures, status_code: int | None = None) -> TaskError:
     for place in _places(body):
         for key in _ERROR_KEYS:
-            if (told := failures.body(place.get(key))) is not None:
+            if (told := failures.body(place.get(key), status_code)) is not None:
                 return told
-    return TaskError("unknown", None, None)
+    return failures.error(None, None, status_code)
+
+
+_DEPTH = 8
+"""Objects a gateway may wrap a task in; deeper ones are data."""
 
 
 def _places(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The object itself, then what describes the task inside it."""
-    yield body
-    for key in ("detail", "pending_info", "data"):
-        inner = body.get(key)
-        if isinstance(inner, dict):
-            yield from _places(inner)
+    places = [body]
+    for place in places:
+        yield place
+        if len(places) < _DEPTH:
+            places += [inner for key in ("detail", "pending_info", "data") if isinstance(inner := place.get(key), dict)]
 
 
 def _progress(body: dict[str, Any]) -> Iterator[float]:
@@ -185,16 +194,20 @@ def _items(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from (item for item in items if isinstance(item, dict))
 
 
-def _inner_videos(value: Any, *, outer: bool = False) -> Iterator[str]:
-    """Every `video_url` further inside, inputs aside."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in _INPUT_KEYS or (outer and key in _LIST_KEYS):
-                continue
-            if key == "video_url" and not outer and isinstance(inner, str) and inner:
-                yield inner
-            else:
-                yield from _inner_videos(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _inner_videos(inner)
+def _inner_videos(body: dict[str, Any]) -> Iterator[str]:
+    """Every `video_url` further inside, in order, inputs aside."""
+    waiting: list[Any] = [inner for key, inner in body.items() if key not in _INPUT_KEYS and key not in _LIST_KEYS]
+    seen = 0
+    while waiting and (seen := seen + 1) < _VALUES:
+        value = waiting.pop(0)
+        if isinstance(value, dict):
+            url = value.get("video_url")
+            if isinstance(url, str) and url:
+                yield url
+            value = [inner for key, inner in value.items() if key not in _INPUT_KEYS]
+        if isinstance(value, list):
+            waiting[:0] = [inner for inner in value if isinstance(inner, dict | list)]
+
+
+_VALUES = 10_000
+"""Values of a body that are looked through; a poll body has some hundreds."""

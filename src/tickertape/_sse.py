@@ -109,6 +109,8 @@ class Decoder:
             yield from self._more(data)
 
     def _more(self, data: str) -> Iterator[Frame]:
+        if self._partial and data.startswith('{"') and self._partial[0].startswith('{"'):
+            yield from self._give_up()  # another frame begins: a printed one begins with a brace alone
         self._partial.append(data)
         if len(self._partial) > 1 and data.rstrip().endswith(("}", "]")):
             decoded = _json("\n".join(self._partial))

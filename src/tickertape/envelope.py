@@ -18,14 +18,16 @@ from ._poll import is_poll, read_poll
 from ._sse import FIELDS, Decoder, Frame
 from .grammar import Grammar
 from .parser import MAX_PENDING, Parser
-from .task import Envelope, Task
+from .task import Envelope, Task, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from .events import Event
+    from .events import Event, Kind
 
 _SSE_STARTS = (*(f"{field}:" for field in FIELDS), ":")
+_DATA_URLS = ("data:image/", "data:video/", "data:audio/")
+_PAGES = ("<!doctype", "<html", "<head", "<body")
 _RESPONSE_KEYS = ("id", "object", "choices", "error", "created", "code", "success")
 """What a JSON response begins with and an echoed request does not."""
 
@@ -67,6 +69,10 @@ class ResponseReader:
         self._error: Any = None
         self._bad: list[str] = []
         self._task: Task | None = None  # when the body was no message
+
+    @property
+    def _failed_request(self) -> bool:
+        return self._status_code is not None and self._status_code >= 400
 
     @property
     def task(self) -> Task:
@@ -132,6 +138,8 @@ class ResponseReader:
             return []
         start = "".join(self._start).lstrip(" \t\r\n\ufeff")
         self._mode = _kind(start, body=body)
+        if self._mode == "content" and self._failed_request:
+            self._mode = "body"
         if self._mode == "sse":
             self._wrapped = True
             text, self._start = "".join(self._start).lstrip("\ufeff"), []
@@ -144,12 +152,13 @@ class ResponseReader:
     def _body(self, text: str) -> list[Event]:
         """A body that had to be complete before it could be read."""
         try:
-            value = json.loads(text)
+            value = json.loads(text.lstrip("\ufeff"))
         except (ValueError, RecursionError):
             return self._no_json(text)
+        if value is None or (isinstance(value, str) and self._failed_request):
+            return self._fail_body(self._failures.error(value, None, self._status_code))
         if isinstance(value, str):  # an SSE body as a JSON string, as some gateways answer
-            reader_mode = _kind(value.lstrip(), body=True)
-            if reader_mode == "sse":
+            if _kind(value.lstrip(), body=True) == "sse":
                 self._mode, self._wrapped = "sse", True
                 return self._frames([*self._sse.decode(value), *self._sse.flush()])
             return self._parser.feed(value)
@@ -158,40 +167,52 @@ class ResponseReader:
         return self._object(value, text) if isinstance(value, dict) else self._parser.feed(text)
 
     def _no_json(self, text: str) -> list[Event]:
-        failed = self._status_code is not None and self._status_code >= 400
         start = text.lstrip().lower()
-        if start.startswith(("<!doctype", "<html", "<head", "<body")):
+        if start.startswith("<") and (self._failed_request or start.startswith(_PAGES)):
             from ._html import page_message  # an HTML parser for the rare page
 
-            told = self._failures.error(page_message(text), None, self._status_code or 502)
-            self._task = Task("failed", error=told, text=text)
-            return []
-        if failed:
-            self._task = Task("failed", error=self._failures.error(text, None, self._status_code), text=text)
-            return []
+            return self._fail_body(self._failures.error(page_message(text), None, self._status_code or 502), text)
+        if self._failed_request:
+            return self._fail_body(self._failures.error(text.strip() or None, None, self._status_code), text)
         if start.startswith("{") and any(f'"{key}"' in start[:400] for key in ("choices", "object", "error")):
             self._bad.append(text)  # a response cut off in the middle
             return []
         return self._parser.feed(text)
 
     def _object(self, value: dict[str, Any], text: str | None = None) -> list[Event]:
-        failed = self._status_code is not None and self._status_code >= 400
-        if "choices" in value or ("content" in value and "role" in value) or (isinstance(value.get("data"), str) and not failed):
+        if "choices" in value or ("content" in value and "role" in value):
             return self._frame(value, "")
+        if isinstance(value.get("data"), str) and not self._failed_request and not _flat_error(value):
+            return self._frame(value, "")
+        poll = is_poll(value)
         told = self._failures.body(value.get("error"), self._status_code)
-        if told is not None and not is_poll(value):
-            self._task = Task("failed", error=told)
-            return []
-        if _flat_error(value) or (failed and told is None):
-            self._task = Task("failed", error=self._failures.body(value, self._status_code) or self._failures.error(None, None, self._status_code))
-            return []
-        if is_poll(value) or isinstance(value.get("data"), list):
-            self._task = read_poll(value, self._failures, self._grammar)
-            return []
+        if told is not None and not poll:
+            return self._fail_body(told)
+        if _flat_error(value) or (self._failed_request and not poll):
+            told = self._failures.body(value, self._status_code)
+            return self._fail_body(told or self._failures.error(None, None, self._status_code))
+        if poll or isinstance(value.get("data"), list):
+            return self._poll(value)
         if text is not None:  # content that is nothing but the echo
             return self._parser.feed(text)
         self._bad.append(json.dumps(value, ensure_ascii=False, default=str))
         return []
+
+    def _fail_body(self, error: TaskError, text: str = "") -> list[Event]:
+        self._task = Task("failed", error=error, text=text)
+        return [ev.Failed(0, 0, "", error.message)]
+
+    def _poll(self, value: dict[str, Any]) -> list[Event]:
+        """A task's status or an acknowledgement. It has no text: its media and its verdict make the events."""
+        self._task = task = read_poll(value, self._failures, self._grammar, self._status_code)
+        events: list[Event] = [ev.TaskId(0, 0, "id", task.task_id)] if task.task_id else []
+        events += [ev.Progress(0, 0, percent, None, None) for percent in task.progress]
+        events += [_medium(0, result.kind, result.url) for result in task.results]
+        if task.error is not None:
+            events.append(ev.Failed(0, 0, "", task.error.message))
+        elif task.status == "completed":
+            events.append(ev.Completed(0, 0, "completed"))
+        return events
 
     # -- frames -------------------------------------------------------------------------
 
@@ -202,10 +223,15 @@ class ResponseReader:
                 break
             if frame.done:
                 self._done = True
+            elif frame.bad is not None and frame.name == "error":
+                self._wrapped = True
+                events += self._read_error(frame.bad)
             elif frame.bad is not None:
                 self._bad.append(frame.bad)
             elif isinstance(frame.data, dict):
                 events += self._frame(frame.data, frame.name)
+            elif isinstance(frame.data, str) and frame.name == "error":
+                events += self._read_error(frame.data)
             else:
                 self._bad.append(json.dumps(frame.data, ensure_ascii=False))
         return events
@@ -220,12 +246,13 @@ class ResponseReader:
             for choice in choices:
                 if isinstance(choice, dict) and self._choice in (None, choice.get("index", 0)):
                     events += self._read_choice(choice)
-        elif isinstance(value.get("data"), str):
+        elif isinstance(value.get("data"), str) and not _flat_error(value):
             events += self._content(value["data"])
-        if isinstance(reason := value.get("finish_reason"), str):
-            self._finish_reason = reason
+        elif is_poll(value) and not self._parser.task.text:
+            return self._poll(value)
+        self._finish_reason = _text_of(value.get("finish_reason")) or self._finish_reason
         error = value.get("error")
-        if name == "error" and error is None:
+        if error is None and (name == "error" or _flat_error(value)):
             error = value
         return events + self._read_error(error)
 
@@ -237,9 +264,8 @@ class ResponseReader:
                 events += self._message(message)
         if isinstance(text := choice.get("text"), str):
             events += self._content(text)
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self._finish_reason = reason
-        return events
+        self._finish_reason = _text_of(choice.get("finish_reason")) or self._finish_reason
+        return events + self._read_error(choice.get("error"))
 
     def _message(self, message: dict[str, Any]) -> list[Event]:
         for key in ("reasoning_content", "reasoning"):
@@ -270,27 +296,22 @@ class ResponseReader:
             return []
         if isinstance(part.get("text"), str):
             return self._content(part["text"])
-        for key, kind in (("image_url", "image"), ("video_url", "video"), ("audio_url", "audio"), ("url", "image")):
+        for key, kind in _PARTS:
             medium = part.get(key)
             url = medium.get("url") if isinstance(medium, dict) else medium
             if isinstance(url, str) and url:
                 return self._beside(kind, url)
         return []
 
-    def _beside(self, kind: str, url: str) -> list[Event]:
-        at = self._parser._machine.emitted
-        event: Event
-        if kind == "image":
-            event = ev.Image(at, at, "", url)
-        else:
-            event = ev.Link(at, at, "", url, "watch", cast("ev.Kind", kind))
-        return self._parser._take([event])
+    def _beside(self, kind: Kind, url: str) -> list[Event]:
+        return self._parser._take([_medium(self._parser._machine.emitted, kind, url)])
 
     def _read_error(self, error: Any) -> list[Event]:
         told = self._failures.body(error, self._status_code)
         if told is None:
             return []
         self._error = error
+        self._parser._fold.told = told
         at = self._parser._machine.emitted
         return self._parser._take([ev.Failed(at, at, "", told.message)])
 
@@ -310,9 +331,9 @@ class ResponseReader:
         if self._status_code is None or self._status_code < 400 or self._task is not None:
             return
         task = self.task
-        if task.status != "failed" and not task.results:
-            message = task.text.strip() or None
-            self._task = Task("failed", error=self._failures.error(message, None, self._status_code), text=task.text, envelope=task.envelope)
+        if not task.results and (task.error is None or task.error.category == "text_only"):
+            error = self._failures.error(task.text.strip() or None, None, self._status_code)
+            self._task = Task("failed", error=error, events=task.events, text=task.text, envelope=task.envelope)
 
 
 def parse_response(
@@ -375,6 +396,9 @@ async def aiter_events(stream: Any, *, choice: int | None = None, grammar: Gramm
 
 
 def _pieces(stream: Any) -> Iterable[Any]:
+    inner = getattr(stream, "stream", None)  # of an httpx response: it has both kinds of methods
+    if hasattr(stream, "aiter_bytes") and hasattr(inner, "__aiter__") and not hasattr(inner, "__iter__"):
+        raise ResponseError(f"{type(stream).__name__} is asynchronous: use `async for … in aiter_events(stream)`")
     if hasattr(stream, "iter_bytes"):  # httpx, httpx2, the SDK's raw responses
         return cast("Iterable[Any]", stream.iter_bytes())
     if hasattr(stream, "iter_content"):  # requests; None: as they arrive
@@ -389,6 +413,9 @@ def _pieces(stream: Any) -> Iterable[Any]:
 
 
 def _apieces(stream: Any) -> Any:
+    inner = getattr(stream, "stream", None)
+    if hasattr(stream, "aiter_bytes") and hasattr(inner, "__iter__") and not hasattr(inner, "__aiter__"):
+        raise ResponseError(f"{type(stream).__name__} is synchronous: use `for … in iter_events(stream)`")
     if hasattr(stream, "aiter_bytes"):
         return stream.aiter_bytes()
     content = getattr(stream, "content", stream)
@@ -399,6 +426,23 @@ def _apieces(stream: Any) -> Any:
     raise ResponseError(
         f"expected an asynchronous stream, got {type(stream).__name__}: for a synchronous one use iter_events(stream)"
     )
+
+
+_PARTS: tuple[tuple[str, Kind], ...] = (
+    ("image_url", "image"),
+    ("video_url", "video"),
+    ("audio_url", "audio"),
+    ("url", "image"),
+)
+
+
+def _medium(at: int, kind: Kind, url: str) -> Event:
+    """A medium that came beside the text."""
+    return ev.Image(at, at, "", url) if kind == "image" else ev.Link(at, at, "", url, "watch", kind)
+
+
+def _text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _status_code(stream: Any) -> int | None:
@@ -423,9 +467,12 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 def _flat_error(value: dict[str, Any]) -> bool:
     """`{"code": …, "message": …, "data": null}` and `{"success": false, "message": …}`."""
-    if is_poll(value) or not isinstance(value.get("message", value.get("detail")), str):
+    if is_poll(value) or not isinstance(value.get("message", value.get("msg", value.get("detail"))), str):
         return False
-    return value.get("success") is False or value.get("code") not in (None, 0, 200, "0", "200", "success", "ok")
+    if "prompt" in value:  # an echoed request
+        return False
+    harmless = value.get("code") in (None, 0, 200, "0", "200", "success", "ok")
+    return value.get("success") is False or not harmless
 
 
 def _kind(start: str, *, body: bool) -> str:
@@ -433,11 +480,15 @@ def _kind(start: str, *, body: bool) -> str:
     if not start:
         return ""
     lowered = start[:16].lower()
+    if start.startswith(_DATA_URLS):
+        return "content"
+    if any(url.startswith(start) for url in _DATA_URLS):
+        return ""
     if any(start.startswith(sse) for sse in _SSE_STARTS):
         return "sse"
     if any(sse.startswith(start) for sse in _SSE_STARTS):
         return ""
-    for page in ("<!doctype", "<html", "<head", "<body"):
+    for page in _PAGES:
         if lowered.startswith(page):
             return "body"
         if page.startswith(lowered):
