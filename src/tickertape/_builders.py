@@ -23,11 +23,14 @@ _DIGITS = 18
 """A longer number is no percentage; Python would refuse to read one of thousands of digits."""
 _PHRASE = 80
 """Characters of a phrase, marks included; what is longer is a sentence."""
+_SHORT = 8
+"""Characters of a phrase that is hardly more than its stem."""
 _STAGES: tuple[tuple[str, ev.StageName], ...] = (
     ("OPTIMIZE_STEM", "optimizing"),
     ("PREPARE_STEM", "preparing"),
     ("MAKE_STEM", "generating"),
 )
+_WORK = frozenset({"WORK_STEM", "MAKE_STEM", "PREPARE_STEM", "OPTIMIZE_STEM", "NOW_STEM"})
 _MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
 _AROUND = _MARKS + ".。…!！:：,，"
 
@@ -59,7 +62,8 @@ class Builders:
     def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         """A phrase in the relay's own voice that is none of the vocabulary's: its stems may still tell."""
         text = machine.text(end)
-        event = self._voice(start, end, text) if len(text) <= _PHRASE else None
+        # After a medium, a quoted phrase is most likely the prompt it was made from.
+        event = self._voice(start, end, text) if len(text) <= _PHRASE and not machine.delivered else None
         if event is None:
             machine.unknown = machine.unknown or machine.stuck or (start, ())
             event = ev.Unknown(start, end, text, False)
@@ -69,20 +73,28 @@ class Builders:
 
     def _voice(self, start: int, end: int, text: str) -> ev.Event | None:
         tokens = list(self._grammar.tokens("status_words", text))
+        # A quoted prompt may hold every stem there is: a status is announced by an
+        # emoji, goes on with dots, or speaks of the work.
+        names = {name for name, _ in tokens}
+        announced = "ANNOUNCEMENT" in names
+        runs_on = announced or text.rstrip().endswith((".", "…", "中"))
+        of_work = announced or bool(names & _WORK)
         for (name, number), (following, _) in pairwise(tokens):
-            if name == "NUMBER" and following == "PERCENT_SIGN" and len(number) < _DIGITS:
+            if name == "NUMBER" and following == "PERCENT_SIGN" and len(number) < _DIGITS and of_work:
                 return ev.Progress(start, end, int(number), text[: text.index(number)].strip(_MARKS), None)
         at = 0
         for i, (name, word) in enumerate(tokens):
             at += len(word)
-            breaks = i + 1 == len(tokens) or tokens[i + 1][0] == "BREAK"
-            if name == "FAIL_STEM" and breaks:
+            after = next((token for token in tokens[i + 1 :] if token[1] != " "), ("BREAK", ""))
+            breaks = after[0] in ("BREAK", "ANNOUNCEMENT")
+            short = len(text[:at].strip(_MARKS)) <= _SHORT
+            if name == "FAIL_STEM" and breaks and (of_work or short or after[1] in (":", "：")):
                 return ev.Failed(start, end, text[:at].strip(_MARKS), text[at:].strip(_AROUND) or None)
             if name == "ASIDE_STEM":
                 return None
-            if breaks and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]})):
+            if breaks and (runs_on or word.endswith("中")) and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]})):
                 return event
-            if name == "DONE_STEM" and breaks:
+            if name == "DONE_STEM" and breaks and of_work:
                 return ev.Completed(start, end, text.strip(_AROUND))
         return None
 
@@ -225,6 +237,7 @@ class Builders:
         return (self._kind(children[0]),)
 
     def image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.delivered = True
         return ev.Image(start, end, children[0] if len(children) > 1 else "", children[-1])
 
     def link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
@@ -269,6 +282,7 @@ class Builders:
 
     def element(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         name: Literal["video", "audio", "source", "img"] = children[0][1:].lower()
+        machine.delivered = True
         attributes = dict(child for child in reversed(children) if type(child) is tuple)
         return ev.Element(start, end, name, attributes.get("src"), attributes.get("poster"))
 

@@ -38,6 +38,10 @@ _STATUSES: dict[int, Category] = {
 }
 
 
+_LOOKED_AT = 2000
+"""Characters of a message whose words are looked for: a relay's reason is a sentence, an endless one must not cost."""
+
+
 def _by_status(status: int | None) -> Category | None:
     if status is not None and 500 <= status <= 599:
         return "upstream"
@@ -102,7 +106,7 @@ class Failures:
         return by_code or by_status or "unknown"
 
     def _categories(self, text: str) -> Iterator[Category]:
-        found = self._spot("message_words", text)
+        found = self._spot("message_words", text[:_LOOKED_AT])
         names = {name for name, _ in found}
         yield from (category for name, category in _CATEGORIES if name in names)
         for name, word in found:
@@ -113,7 +117,8 @@ class Failures:
         """Gateways of the one-api family append `(request id: …)`; it says nothing of the failure."""
         message = message.strip()
         while message.endswith((")", "）")):  # each relay of a chain appends its own
-            words = [word for name, word in self._spot("message_words", message) if name == "REQUEST_ID"]
+            end = message[-_LOOKED_AT:]
+            words = [word for name, word in self._spot("message_words", end) if name == "REQUEST_ID"]
             if not words:
                 break
             message = message[: message.rindex(words[-1])].rstrip()

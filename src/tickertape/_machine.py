@@ -101,6 +101,8 @@ class Machine:
         """`stuck` as it was at the first `Unknown`."""
         self.label: str | None = None
         """The word for progress that no percentage has followed yet."""
+        self.delivered = False
+        """Whether a medium has been read."""
 
     def feed(self, text: str) -> list[Event]:
         self._read(text)
@@ -295,7 +297,8 @@ class Machine:
                 for index in keep:
                     child = last if index == 0 else values[index]
                     if type(child) is list:
-                        value += child
+                        # Its only owner is being popped: a growing list is not copied.
+                        value = child if not value else value + child
                     elif child is not None:
                         value.append(child)
                 if build is not None:
