@@ -416,7 +416,8 @@ def test_explain_points_at_the_first_unknown_words_and_says_what_was_expected(
     at = next(number for number, line in enumerate(out) if line.lstrip().startswith("^ expected here: "))
     assert out[at - 1].startswith("   1  Unknown     > 画画中")
     assert out[at].index("^") == out[at - 1].index("画")
-    assert "GENERATING" in out[at] and "PROGRESS" in out[at]
+    assert "GENERATING" in out[at]
+    assert "PROGRESS" in out[at]
     assert sum("expected here" in line for line in out) == 1
 
 

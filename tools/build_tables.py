@@ -30,7 +30,7 @@ from ._automaton import Production, Tables, Terminal
 def render() -> str:
     tables = compile_grammar()
     lines = [HEAD, "TABLES = Tables(\n    (\n"]
-    lines += [f"        Terminal{ascii(tuple(terminal))},\n" for terminal in tables.terminals]
+    lines += [f"        Terminal{tuple(terminal)!a},\n" for terminal in tables.terminals]
     lines.append(f"    ),\n    {tables.symbols!r},\n    (\n")
     lines += [f"        Production{tuple(production)!r},\n" for production in tables.productions]
     lines.append(f"    ),\n    {tables.actions!r},\n    (\n")

@@ -65,7 +65,7 @@ class Builders:
         # After a medium, a quoted phrase is most likely the prompt it was made from.
         event = self._voice(start, end, text) if len(text) <= _PHRASE and not machine.delivered else None
         if event is None:
-            machine.unknown = machine.unknown or machine.stuck or (start, ())
+            machine.unknown = machine.unknown or machine.stuck or (start, 0)
             event = ev.Unknown(start, end, text, False)
         return event
 
@@ -92,7 +92,11 @@ class Builders:
                 return ev.Failed(start, end, text[:at].strip(_MARKS), text[at:].strip(_AROUND) or None)
             if name == "ASIDE_STEM":
                 return None
-            if breaks and (runs_on or word.endswith("中")) and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]})):
+            if (
+                breaks
+                and (runs_on or word.endswith("中"))
+                and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]}))
+            ):
                 return event
             if name == "DONE_STEM" and breaks and of_work:
                 return ev.Completed(start, end, text.strip(_AROUND))
@@ -283,7 +287,7 @@ class Builders:
     def element(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         name: Literal["video", "audio", "source", "img"] = children[0][1:].lower()
         machine.delivered = True
-        attributes = dict(child for child in reversed(children) if type(child) is tuple)
+        attributes: dict[str, str] = dict(child for child in reversed(children) if type(child) is tuple)
         return ev.Element(start, end, name, attributes.get("src"), attributes.get("poster"))
 
     # -- what labels say ------------------------------------------------------------------
@@ -331,7 +335,6 @@ def _reason(children: list[Any]) -> str | None:
         (text,) = children.pop()
         return text.strip().strip("*").strip() or None
     return None
-
 
 
 def _unescape(value: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-import re._constants as sre
-import re._parser as sre_parser
+import re._constants as sre  # type: ignore[import-not-found]  # typeshed leaves them out
+import re._parser as sre_parser  # type: ignore[import-not-found]
 import sys
 from itertools import combinations
 from itertools import product as cartesian
@@ -21,7 +21,7 @@ from ._automaton import Production, Row, Tables, Terminal
 from ._errors import GrammarError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from lark import Lark
 
@@ -184,7 +184,9 @@ def _terminal(definition: Any) -> Terminal:
     )
 
 
-_SAMPLE = [chr(c) for c in (*range(0x3000), *range(0x3000, 0xA000, 3), *range(0xFF00, 0xFFF0), *range(0x1F000, 0x1FB00))]
+_SAMPLE = [
+    chr(c) for c in (*range(0x3000), *range(0x3000, 0xA000, 3), *range(0xFF00, 0xFFF0), *range(0x1F000, 0x1FB00))
+]
 
 
 def _prove(owner: str, terminals: list[Terminal], classes: dict[str, frozenset[str]]) -> None:
@@ -193,7 +195,9 @@ def _prove(owner: str, terminals: list[Terminal], classes: dict[str, frozenset[s
     for terminal in terminals:
         for word in (*terminal.literals, *terminal.folded):
             other = owners.setdefault(word.lower(), terminal)
-            if other is not terminal and (word in other.literals or word in other.folded or other.priority == terminal.priority):
+            if other is not terminal and (
+                word in other.literals or word in other.folded or other.priority == terminal.priority
+            ):
                 raise GrammarError(
                     f"{owner}: {word!r} is both {other.name} and {terminal.name}: keep it in one of them"
                 )
@@ -353,7 +357,9 @@ def _tables(parser: Lark) -> Tables:
     for state, row in enumerate(shifts):
         for action in row.values():
             if action < 0 and productions[~action].size == 0 and state not in starts:
-                raise GrammarError(f"{automaton.rules[~action].origin.name} may be empty: say so where it is used, with `?`")
+                raise GrammarError(
+                    f"{automaton.rules[~action].origin.name} may be empty: say so where it is used, with `?`"
+                )
 
     # A step that makes nothing is taken when the tables are built, not when text is read.
     def idle(number: int) -> bool:

@@ -81,7 +81,9 @@ class Failures:
             return None
         message, code = error.get("message"), error.get("code")
         if not isinstance(message, str) or not message.strip():
-            message = next((v for k in ("msg", "detail", "reason", "error") if isinstance(v := error.get(k), str) and v), None)
+            message = next(
+                (v for k in ("msg", "detail", "reason", "error") if isinstance(v := error.get(k), str) and v), None
+            )
         kind = error.get("type")
         if code in (200, "200", "success", "ok") or (code in (0, "0", None, "") and not kind and message is None):
             return None

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .task import Status, TaskError
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Medium:
-    """A result in the making."""
+    """A result in the making; each is itself alone, however alike."""
 
     kind: ev.Kind
     url: str
@@ -48,7 +48,7 @@ class _Message:
 
     def add(self, text: str, *, fence: bool = False) -> bool:
         """Whether the text still belongs to the message."""
-        if self.newlines > 1 and not fence or self.fenced and (self.newlines or not fence):
+        if (self.newlines > 1 and not fence) or (self.fenced and (self.newlines or not fence)):
             return False
         if self.newlines or not fence:
             text = text.lstrip(" \t>")
@@ -76,6 +76,8 @@ class Fold:
         self._links: dict[str, str] = {}
         self._media: list[_Medium] = []
         self._by_url: dict[str, _Medium] = {}
+        self._by_path: dict[str, list[_Medium]] = {}  # of their URLs,
+        self._by_twin: dict[str, _Medium] = {}  # and of what a lone download link is the twin of
         self._downloads: set[str] = set()
         self._previews: dict[str, None] = {}
         self._prose: list[str] = []
@@ -156,7 +158,8 @@ class Fold:
             self._settle_url(event)
         match event:
             case ev.LineEnd():
-                self._prose.append("\n")
+                if self._prose:
+                    self._prose.append("\n")
                 self._preview_twin = False
             case ev.Text(text=text):
                 self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
@@ -349,12 +352,15 @@ class Fold:
             medium = twin
             medium.url, medium.kind = url, kind
             self._by_url[url] = medium
+            self._by_path.setdefault(url_path(url), []).append(medium)
         if medium is None:
             medium = _Medium(kind, url, label)
             self._media.append(medium)
             self._by_url[url] = medium
+            self._by_path.setdefault(url_path(url), []).append(medium)
         if poster is not None and kind == "video" and poster is not medium:
             self._media.remove(poster)
+            self._by_path[url_path(poster.url)].remove(poster)
             del self._by_url[poster.url]
             medium.poster_url = poster.url
         return medium
@@ -362,33 +368,31 @@ class Fold:
     def _download(self, label: str, url: str) -> None:
         if url in self._downloads:
             return
-        medium = self._by_url.get(url) or self._by_path(url) or self._by_number(label) or self._nearest(url)
+        twin = self._twin_path(url)
+        medium = self._by_url.get(url) or self._without_download(twin) or self._by_number(label) or self._nearest(url)
         if medium is None:
             kind = self._kind(url) or self._labelled_kind(label)
             medium = self._result(kind, url, label, poster=self._cover)
-        elif medium.download_url is None:
-            medium.download_url = url
+            if twin is not None:
+                self._by_twin[twin] = medium
         medium.download_url = medium.download_url or url
         self._downloads.add(url)
 
-    def _by_path(self, url: str) -> _Medium | None:
+    def _without_download(self, path: str | None) -> _Medium | None:
+        media = self._by_path.get(path, []) if path is not None else []
+        return next((medium for medium in media if medium.download_url is None), None)
+
+    def _twin_path(self, url: str) -> str | None:
+        """The path of what a download link downloads: /cdn/download/X is the twin of /cdn/X."""
         path = url_path(url)
         for folder in self._grammar.words("DOWNLOAD_PATH"):
-            plain = path.replace(folder, folder.replace("/download", ""))
-            if plain != path:
-                for medium in self._media:
-                    if url_path(medium.url) == plain and medium.download_url is None:
-                        return medium
+            if folder in path:
+                return path.replace(folder, folder.replace("/download", ""))
         return None
 
     def _twin_of(self, url: str) -> _Medium | None:
-        path = url_path(url)
-        for medium in self._media:
-            if medium.url == medium.download_url and self._is_download(medium.url):
-                for folder in self._grammar.words("DOWNLOAD_PATH"):
-                    if url_path(medium.url).replace(folder, folder.replace("/download", "")) == path:
-                        return medium
-        return None
+        medium = self._by_twin.get(url_path(url))
+        return medium if medium is not None and medium.url == medium.download_url else None
 
     def _by_number(self, label: str) -> _Medium | None:
         number = self._number(label, strict=False)
@@ -429,8 +433,7 @@ class Fold:
         return "audio" if "AUDIO_LABEL" in says else "image"
 
     def _is_download(self, url: str) -> bool:
-        path = url_path(url)
-        return any(folder in path for folder in self._grammar.words("DOWNLOAD_PATH"))
+        return self._twin_path(url) is not None
 
     def _kind(self, url: str) -> ev.Kind | None:
         """What a URL's path, or a `data:` URL's media type, says it is."""

@@ -108,7 +108,11 @@ class Lexis:
     __slots__ = ("_accepted", "_initials", "after", "before", "first", "row", "single")
 
     def __init__(
-        self, row: dict[int, int], initials: dict[str, list[Entry]], terminals: tuple[Terminal, ...], runs: dict[int, Run]
+        self,
+        row: dict[int, int],
+        initials: dict[str, list[Entry]],
+        terminals: tuple[Terminal, ...],
+        runs: dict[int, Run],
     ) -> None:
         self.row = row
         self._accepted = accepted = {number for number in row if number < len(terminals)}
@@ -159,6 +163,8 @@ class Lexicon:
         row = self.tables.actions[state]
         found = self._rows.get(row)
         if found is None:
-            found = self._rows[row] = Lexis(dict(self.tables.rows[row]), self._initials, self.tables.terminals, self.runs)
+            found = self._rows[row] = Lexis(
+                dict(self.tables.rows[row]), self._initials, self.tables.terminals, self.runs
+            )
         self.lexes[state] = found
         return found

@@ -95,9 +95,9 @@ class Machine:
         self._events: list[Event] = []
         self._closing = False
         self._gave_up = (-1, 0)  # where states were last given up, and how many were left
-        self.stuck: tuple[int, tuple[str, ...]] | None = None
-        """Where nothing fitted last, and what could have been read there."""
-        self.unknown: tuple[int, tuple[str, ...]] | None = None
+        self.stuck: tuple[int, int] | None = None
+        """Where nothing fitted last, and the state that was there."""
+        self.unknown: tuple[int, int] | None = None
         """`stuck` as it was at the first `Unknown`."""
         self.label: str | None = None
         """The word for progress that no percentage has followed yet."""
@@ -105,9 +105,27 @@ class Machine:
         """Whether a medium has been read."""
 
     def feed(self, text: str) -> list[Event]:
+        if self._run is not None and not self._held and self._goes_on(text):
+            return []
         self._read(text)
         events, self._events = self._events, []
         return events
+
+    def _goes_on(self, text: str) -> bool:
+        """Whether all of a delta belongs to the open run: most do, and then there is nothing else to do."""
+        assert self._run is not None
+        size = len(text)
+        found = self._run[0].going(text, 0)
+        if found is None or found.end() < size or self._offset + size - self._emitted > self._max_pending:
+            return False
+        if self._emitted < self._offset:
+            self._raw.append(text)
+        else:
+            self._raw = [text]
+        self._parts.append(text)
+        self._offset += size
+        self._buffer, self._base = "", self._offset
+        return True
 
     def close(self) -> list[Event]:
         if not self._closing:
@@ -121,6 +139,11 @@ class Machine:
     def pending(self) -> str:
         """Text no event accounts for yet."""
         return "".join(self._raw) + self._held
+
+    def expected(self, state: int) -> tuple[str, ...]:
+        """What a state can read, by the names of the terminals that mean something."""
+        names = map(self._program.names.__getitem__, self._program.lexicon.lexis(state).row)
+        return tuple(sorted(name for name in names if name[0] not in "_$"))
 
     @property
     def emitted(self) -> int:
@@ -182,7 +205,12 @@ class Machine:
                 pos = self._overflow(limit)
                 limit = self._emitted + self._max_pending - base
                 continue
-            if run is not None and not closing and end - stop <= run.longest and (stop == end or buffer[stop:] in run.partial):
+            if (
+                run is not None
+                and not closing
+                and end - stop <= run.longest
+                and (stop == end or buffer[stop:] in run.partial)
+            ):
                 self._run = run, action
                 self._parts.append(buffer[pos:stop])
                 self._held = buffer[stop:]
@@ -207,7 +235,7 @@ class Machine:
         assert self._run is not None
         run, action = self._run
         buffer, base = self._buffer, self._base
-        found = (run.final if self._closing else run.going)(buffer)
+        found = (run.final if self._closing else run.going)(buffer, 0)
         stop = found.end() if found else 0
         limit = self._emitted + self._max_pending - base
         if stop > limit:
@@ -326,8 +354,7 @@ class Machine:
         """Drop states until one takes malformed input."""
         program, states, values = self._program, self._states, self._values
         lexis, error = program.lexicon.lexis, program.error
-        row = lexis(states[-1]).row
-        self.stuck = at, tuple(sorted(n for n in map(program.names.__getitem__, row) if n[0] not in "_$"))
+        self.stuck = at, states[-1]
         while True:
             if len(states) < 2:  # the grammar left no way out: begin anew
                 states[:] = program.starts["document"]
@@ -348,7 +375,7 @@ class Machine:
 
     def _overflow(self, limit: int) -> int:
         at = self._base + limit
-        self.unknown = self.unknown or (self._emitted, ("an end within max_pending characters",))
+        self.unknown = self.unknown or (self._emitted, self._states[-1])
         self._events.append(Unknown(self._emitted, at, self.text(at), True))
         self._emitted = at
         self._run, self._parts = None, []
@@ -366,15 +393,15 @@ class Machine:
             self._run, self._parts = None, []
             self._shift(action, token, self._offset)
         while self._emitted < self._offset:
-            action = lexis(states[-1]).row.get(program.end)
-            if action is None:  # the text ended in the middle of something
-                self.unknown = self.unknown or (self._offset, ("an end",))
+            ended = lexis(states[-1]).row.get(program.end)
+            if ended is None:  # the text ended in the middle of something
+                self.unknown = self.unknown or (self._offset, states[-1])
                 self._events.append(Unknown(self._emitted, self._offset, self.text(self._offset), True))
                 self._emitted = self._offset
-            elif ~action in program.accepts:
+            elif ~ended in program.accepts:
                 break
             else:
-                self._reduce(~action, self._offset)
+                self._reduce(~ended, self._offset)
         if self._emitted < self._offset:  # marks that no event has claimed
             self._events.append(LineEnd(self._emitted, self._offset))
             self._emitted = self._offset

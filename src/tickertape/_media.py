@@ -27,7 +27,7 @@ def media_kind(grammar: Grammar, url: str) -> Kind | None:
 def url_path(url: str) -> str:
     """A URL's path (RFC 3986): without scheme, authority, query and fragment."""
     rest = url.partition("#")[0].partition("?")[0]
-    scheme, separator, after = rest.partition("://")
+    _, separator, after = rest.partition("://")
     if not separator:
         return rest
     return "/" + after.partition("/")[2]

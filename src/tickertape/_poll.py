@@ -21,15 +21,42 @@ if TYPE_CHECKING:
     from .grammar import Grammar
     from .task import Status
 
-_QUEUED = frozenset({"pending", "queued", "queueing", "queuing", "in_queue", "waiting", "submitted", "not_start", "created", "accepted", "not_started", "unstarted", "init"})
+_QUEUED = frozenset(
+    {
+        "pending",
+        "queued",
+        "queueing",
+        "queuing",
+        "in_queue",
+        "waiting",
+        "submitted",
+        "not_start",
+        "created",
+        "accepted",
+        "not_started",
+        "unstarted",
+        "init",
+    }
+)
 _COMPLETED = frozenset({"completed", "complete", "succeeded", "success", "successful", "finished", "done", "succeed"})
-_FAILED = frozenset({"failed", "fail", "failure", "error", "cancelled", "canceled", "expired", "rejected", "timeout", "timed_out"})
+_FAILED = frozenset(
+    {"failed", "fail", "failure", "error", "cancelled", "canceled", "expired", "rejected", "timeout", "timed_out"}
+)
 
 _STATUS_KEYS = ("status", "task_status", "state")
 _ID_KEYS = ("id", "task_id", "taskId")
 _WEB_KEYS = ("preview_url", "web_url")
 _SOURCE_KEYS = ("source_url",)
-_ERROR_KEYS = ("error", "error_message", "fail_reason", "failure_reason", "video_generation_error", "failReason", "reason", "message")
+_ERROR_KEYS = (
+    "error",
+    "error_message",
+    "fail_reason",
+    "failure_reason",
+    "video_generation_error",
+    "failReason",
+    "reason",
+    "message",
+)
 _MEDIA_KEYS: tuple[tuple[str, Kind | None], ...] = (
     ("video_url", "video"),
     ("url", None),
@@ -106,11 +133,13 @@ def read_poll(body: dict[str, Any], failures: Failures, grammar: Grammar, status
     if status == "queued" and any(progress):
         status = "in_progress"
     links = {
-        rel: url for rel, keys in (("web", _WEB_KEYS), ("source", _SOURCE_KEYS)) if (url := _text(body, keys)) is not None
+        rel: url
+        for rel, keys in (("web", _WEB_KEYS), ("source", _SOURCE_KEYS))
+        if (url := _text(body, keys)) is not None
     }
     results = tuple(_results(body, grammar))
     if status == "completed" and not results:  # there is no outer one: the inner one is not another
-        results = next((found for place in _places(body) if (found := tuple(_results(place, grammar)))), ())
+        results = next((inner for place in _places(body) if (inner := tuple(_results(place, grammar)))), ())
     taken = {result.url for result in results}
     previews = dict.fromkeys(url for url in _inner_videos(body) if url not in taken)
     return Task(

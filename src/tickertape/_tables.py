@@ -128,7 +128,7 @@ TABLES = Tables(
         Terminal('_RAW', -2, (), (), '[\\s\\S]', '\\`', ('\\`\\`\\`', '```')),
         Terminal('_RBRACE', 0, ('}',), (), '', '', ()),
         Terminal('_RBRACKET', 0, (']',), (), '', '', ()),
-        Terminal('_ROW', 1, (), (), '[^\n\r\\[]', ' \\', (' ', '\\n', '\\r\\n')),
+        Terminal('_ROW', 1, (), (), '[^\n\r\\[>]', ' \\', (' ', '\\n', '\\r\\n')),
         Terminal('_RPAREN', 0, (')', '>)'), (), '', '', ()),
         Terminal('_SINGLE', 0, ("'",), (), '', '', ()),
         Terminal('_SP', -1, (), (), '[ \t\x0c\\v\xa0\u3000\u200b\ufeff]', '', ()),

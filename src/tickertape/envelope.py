@@ -384,7 +384,9 @@ def iter_events(stream: Any, *, choice: int | None = None, grammar: Grammar | No
     yield from reader.close()
 
 
-async def aiter_events(stream: Any, *, choice: int | None = None, grammar: Grammar | None = None) -> AsyncIterator[Event]:
+async def aiter_events(
+    stream: Any, *, choice: int | None = None, grammar: Grammar | None = None
+) -> AsyncIterator[Event]:
     """`iter_events` for asynchronous streams: an AsyncOpenAI stream, an httpx or
     httpx2 response, an aiohttp response or its `content`, any async iterable."""
     reader = ResponseReader(status_code=_status_code(stream), choice=choice, grammar=grammar)

@@ -29,6 +29,7 @@ class Grammar:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._words: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @staticmethod
     def default() -> Grammar:
@@ -67,6 +68,12 @@ class Grammar:
 
     def words(self, *names: str) -> tuple[str, ...]:
         """What the vocabulary's terminals are called; in lower case where any case counts."""
+        found = self._words.get(names)
+        if found is None:
+            found = self._words[names] = self._find_words(names)
+        return found
+
+    def _find_words(self, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(w for t in self._tables.terminals if t.name in names for w in (*t.literals, *t.folded))
 
     def spot(self, rule: str, text: str) -> tuple[tuple[str, str], ...]:

@@ -104,13 +104,17 @@ def parse(content: str, *, closed: bool = True, strict: bool = False, grammar: G
     line) that the grammar does not know.
     """
     if not isinstance(content, str):
-        raise TypeError(f"parse() reads content, a str; got {type(content).__name__}: give a response to parse_response()")
+        raise TypeError(
+            f"parse() reads content, a str; got {type(content).__name__}: give a response to parse_response()"
+        )
     parser = Parser(grammar=grammar)
     parser.feed(content)
     if closed:
         parser.close()
-    if strict and parser._machine.unknown is not None:
-        raise _unknown_line(content, *parser._machine.unknown)
+    unknown = parser._machine.unknown
+    if strict and unknown is not None:
+        offset, state = unknown
+        raise _unknown_line(content, offset, parser._machine.expected(state))
     return parser.task
 
 

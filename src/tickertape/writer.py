@@ -42,9 +42,12 @@ class _Writer:
             # A phrase ends where other words must not go on with it.
             if isinstance(following, ev.Text | ev.Unknown) and following.text[:1].isalpha():
                 text += " "
-        elif isinstance(event, ev.Url) and not (following is None or hasattr(following, "text") or isinstance(following, ev.LineEnd)):
+        elif isinstance(event, ev.Url) and not (
+            following is None or hasattr(following, "text") or isinstance(following, ev.LineEnd)
+        ):
             text += " "
-        if (lone or isinstance(event, ev.Url)) and not self._fresh:
+        labelled = isinstance(event, ev.Link) and event.kind is not None
+        if (lone or labelled or isinstance(event, ev.Url)) and not self._fresh:
             text = f"> {text}"  # words before it on its line must not swallow it
         self._fresh = isinstance(event, ev.LineEnd)
         if isinstance(event, ev.Progress):
@@ -82,7 +85,7 @@ class _Writer:
                 return f"![{alt}]({url})"
             case ev.Link(label=label, url=url, kind=kind):
                 before = {"audio": "AUDIO", "video": "VIDEO", "image": "IMAGE"}.get(kind or "")
-                outer = f"{self._grammar.words(before)[0]}: " if before else ""
+                outer = f"{min(self._grammar.words(before), key=len)}: " if before else ""
                 return outer + _link(label, url)
             case ev.TaskLink(label=label, url=url):
                 return _link(label, url)
