@@ -690,13 +690,11 @@ def test_the_name_of_an_event_ends_with_its_frame() -> None:
             {"content": "", "images": [CAT, DOG]},
             [("image", CAT), ("image", DOG)],
             id="images as strings",
-            marks=pytest.mark.xfail(reason="strings in `images` are fed to the content, glued", strict=True),
         ),
         pytest.param(
             {"content": "", "images": [{"url": CAT}, DOG]},
             [("image", CAT), ("image", DOG)],
             id="images as an object and a string",
-            marks=pytest.mark.xfail(reason="a string in `images` is read as a bare URL of the text", strict=True),
         ),
         pytest.param(
             {"content": IMAGE, "images": [{"image_url": {"url": CAT}}]}, [("image", CAT)], id="the same image twice"

@@ -477,7 +477,6 @@ def test_values_of_any_type_are_read_anywhere(key: str, word: str, statuses: set
     assert json.dumps(task.as_dict())
 
 
-@pytest.mark.xfail(reason="`data` that is a string is read as content before the status is", strict=True)
 @pytest.mark.parametrize("data", ["", "handed to the upstream"])
 def test_data_that_is_a_string_does_not_hide_the_status(data: str) -> None:
     reads({"task_id": "v7", "status": "processing", "data": data}, Task("in_progress", "v7"))

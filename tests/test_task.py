@@ -1316,7 +1316,7 @@ REFUSALS = [
     "I failed to generate the image because of our content policy.",
     "如果生成失败，请重试。我需要更多信息才能开始。",
     "生成完成后我会第一时间通知你，但请先告诉我主题。",
-    "What would you like me to draw?\n\nI can do cats, dogs and horses.\n- cats\n- dogs",
+    "What would you like me to draw?\nI can do cats, dogs and horses.\n- cats\n- dogs",
     "The last job's progress was 45%. Pending your confirmation, I will start.",
     "Generation failed is what you would see if I tried, so I won't.",
 ]

@@ -182,9 +182,9 @@ class ResponseReader:
     def _object(self, value: dict[str, Any], text: str | None = None) -> list[Event]:
         if "choices" in value or ("content" in value and "role" in value):
             return self._frame(value, "")
-        if isinstance(value.get("data"), str) and not self._failed_request and not _flat_error(value):
-            return self._frame(value, "")
         poll = is_poll(value)
+        if isinstance(value.get("data"), str) and not poll and not self._failed_request and not _flat_error(value):
+            return self._frame(value, "")
         told = self._failures.body(value.get("error"), self._status_code)
         if told is not None and not poll:
             return self._fail_body(told)
@@ -277,8 +277,8 @@ class ResponseReader:
                 break
         events = self._content(message.get("content"))
         images = message.get("images")
-        if isinstance(images, list):
-            events += [event for image in images for event in self._part(image)]
+        for image in images if isinstance(images, list) else ():
+            events += self._beside("image", image) if isinstance(image, str) and image else self._part(image)
         return events + self._read_error(message.get("error"))
 
     def _content(self, content: Any) -> list[Event]:
