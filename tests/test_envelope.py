@@ -181,7 +181,11 @@ def test_a_message_alone_is_read() -> None:
     assert parse_response({"role": "assistant", "content": CONTENT}) == enveloped(None)
 
 
-@pytest.mark.parametrize("body", [CONTENT, CONTENT.encode()], ids=["text", "bytes"])
+@pytest.mark.parametrize(
+    "body",
+    [CONTENT, CONTENT.encode(), b"\xef\xbb\xbf" + CONTENT.encode()],
+    ids=["text", "bytes", "bytes after a BOM"],
+)
 def test_bare_content_has_no_envelope(body: str | bytes) -> None:
     assert parse_response(body) == TASK
     assert parse_response(body).envelope is None
@@ -318,7 +322,7 @@ CUT = {
     "CR": whole(size=120, end="\r\r"),
     "no blank lines": whole(size=120, end="\n", prefix="data:"),
     "comments": whole(size=120, prefix=": ping\n\ndata: "),
-    "JSON over several lines": printed(every_line=False, size=200),
+    "JSON over several lines, CRLF": printed(every_line=False, size=200).replace("\n", "\r\n"),
     "JSON string": json.dumps(whole(size=120), ensure_ascii=False),
     "completion": json.dumps(completion(CONTENT), ensure_ascii=False),
     "BOM": "\ufeff" + whole(size=120),

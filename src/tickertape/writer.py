@@ -27,6 +27,9 @@ def render(events: Iterable[Event], *, grammar: Grammar | None = None) -> str:
     return "".join(writer.write(event, items[i + 1] if i + 1 < len(items) else None) for i, event in enumerate(items))
 
 
+_STAGES = ("QUEUED", "PREPARING", "GENERATING", "OPTIMIZING")
+
+
 class _Writer:
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
@@ -38,15 +41,17 @@ class _Writer:
         text = self._write(event)
         in_line = self._ticking or self._running
         lone = isinstance(event, ev.Progress) and not in_line and event.label is None and event.preview_url is None
+        labelled = isinstance(event, ev.Link) and event.kind is not None
+        exact: str = getattr(following, "text", "")  # what follows is written as it was read
         if isinstance(event, ev.Stage) or lone or (isinstance(event, ev.Completed) and text.startswith(">")):
             # A phrase ends where other words must not go on with it.
-            if isinstance(following, ev.Text | ev.Unknown) and following.text[:1].isalpha():
+            if isinstance(following, ev.Text | ev.Unknown) and exact[:1].isalpha():
                 text += " "
-        elif isinstance(event, ev.Url) and not (
-            following is None or hasattr(following, "text") or isinstance(following, ev.LineEnd)
-        ):
-            text += " "
-        labelled = isinstance(event, ev.Link) and event.kind is not None
+        elif isinstance(event, ev.Url):
+            if not exact and not isinstance(following, ev.LineEnd | None):
+                text += " "
+        elif isinstance(event, ev.Failed) and exact.startswith("`"):
+            text += " "  # a fence, not the end of the reason
         if (lone or labelled or isinstance(event, ev.Url)) and not self._fresh:
             text = f"> {text}"  # words before it on its line must not swallow it
         self._fresh = isinstance(event, ev.LineEnd)
@@ -74,9 +79,12 @@ class _Writer:
             case ev.TaskId(label=name, value=value) | ev.Identifier(name=name, value=value):
                 return f"> {name}: `{value}`"
             case ev.Stage(label=label):
-                return f"> {label}"
+                # A phrase that only its stems told is told again by dots.
+                return f"> {label}" if self._known(label, *_STAGES) else f"> {label}..."
             case ev.Completed(label=label):
-                return label if label in self._grammar.words("CHECK") else f"> {label}"
+                if label in self._grammar.words("CHECK"):
+                    return label
+                return f"> {label}" if self._known(label, "COMPLETED", "DONE_WORD") else f"> ✅ {label}"
             case ev.Progress():
                 return self._progress(event)
             case ev.Failed(label=label, reason=reason):
@@ -96,12 +104,17 @@ class _Writer:
                 return f"<{name}{''.join(attributes)}>"
         raise TypeError(f"{type(event).__name__} is no event of this package: give render() what parse() made")
 
+    def _known(self, label: str, *terminals: str) -> bool:
+        words = self._grammar.words(*terminals)
+        return label in words or label.lower() in words
+
     def _progress(self, tick: ev.Progress) -> str:
         number = str(tick.percent) if isinstance(tick.percent, int) else format(Decimal(repr(tick.percent)), "f")
         before = f"> {tick.label} " if tick.label is not None else ""
         if tick.preview_url is not None:
             return f"{before}[{number}%]({tick.preview_url})"
-        return f"{before}{number}{'..' if (before or self._ticking or self._running) and number.isdecimal() else '%'}"
+        known = tick.label is None or self._known(tick.label, "PROGRESS")
+        return f"{before}{number}{'..' if known and (before or self._ticking or self._running) and number.isdecimal() else '%'}"
 
 
 def _link(label: str, url: str) -> str:
