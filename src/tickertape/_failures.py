@@ -38,6 +38,8 @@ _STATUSES: dict[int, Category] = {
 }
 
 
+_CHAIN = 8
+"""Relays behind one another; two have been seen."""
 _LOOKED_AT = 2000
 """Characters of a message whose words are looked for: a relay's reason is a sentence, an endless one must not cost."""
 
@@ -118,7 +120,9 @@ class Failures:
     def _without_request_id(self, message: str) -> str:
         """Gateways of the one-api family append `(request id: …)`; it says nothing of the failure."""
         message = message.strip()
-        while message.endswith((")", "）")):  # each relay of a chain appends its own
+        for _ in range(_CHAIN):  # each relay of a chain appends its own
+            if not message.endswith((")", "）")):
+                break
             end = message[-_LOOKED_AT:]
             words = [word for name, word in self._spot("message_words", end) if name == "REQUEST_ID"]
             if not words:

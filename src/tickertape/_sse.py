@@ -72,6 +72,8 @@ class Decoder:
         """Whether lines come without their ends: a field begins, and the frame before it is whole."""
         if text and not text.startswith((*(f"{field}:" for field in FIELDS), ":")):
             return False
+        if not self._pieces[-1].rstrip().endswith(("}", "]")) and not self._pieces[0].startswith("event:"):
+            return False  # joined only where the end of a frame is possible: not quadratic
         line = "".join(self._pieces)
         data = line.partition(":")[2].strip()
         return line.startswith("event:") or data == "[DONE]" or _json(data) is not None

@@ -171,7 +171,8 @@ class ResponseReader:
         if start.startswith("<") and (self._failed_request or start.startswith(_PAGES)):
             from ._html import page_message  # an HTML parser for the rare page
 
-            return self._fail_body(self._failures.error(page_message(text), None, self._status_code or 502), text)
+            code = self._status_code if self._failed_request else 502  # a page is what a broken gateway sends
+            return self._fail_body(self._failures.error(page_message(text), None, code), text)
         if self._failed_request:
             return self._fail_body(self._failures.error(text.strip() or None, None, self._status_code), text)
         if start.startswith("{") and any(f'"{key}"' in start[:400] for key in ("choices", "object", "error")):

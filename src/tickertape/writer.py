@@ -113,8 +113,9 @@ class _Writer:
         before = f"> {tick.label} " if tick.label is not None else ""
         if tick.preview_url is not None:
             return f"{before}[{number}%]({tick.preview_url})"
+        in_line = tick.label is not None or self._ticking or self._running
         known = tick.label is None or self._known(tick.label, "PROGRESS")
-        return f"{before}{number}{'..' if known and (before or self._ticking or self._running) and number.isdecimal() else '%'}"
+        return f"{before}{number}{'..' if in_line and known and number.isdecimal() else '%'}"
 
 
 def _link(label: str, url: str) -> str:
