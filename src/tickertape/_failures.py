@@ -38,7 +38,7 @@ _STATUSES: dict[int, Category] = {
 }
 
 
-_CHAIN = 8
+_CHAIN = 64
 """Relays behind one another; two have been seen."""
 _LOOKED_AT = 2000
 """Characters of a message whose words are looked for: a relay's reason is a sentence, an endless one must not cost."""

@@ -59,10 +59,6 @@ class Decoder:
             self._pieces.append(lines[-1])
         return frames
 
-    def line(self, text: str) -> list[Frame]:
-        """A line without its end, as `iter_lines()` gives them."""
-        return self.decode(text + "\n")
-
     def flush(self) -> list[Frame]:
         frames = list(self._line("".join(self._pieces))) if self._pieces else []
         self._pieces = []
