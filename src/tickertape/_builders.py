@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import events as ev
 from ._media import media_kind
+from ._phrases import MARKS, phrase_event
 
 if TYPE_CHECKING:
     from ._machine import Builder, Machine
@@ -23,16 +23,6 @@ _DIGITS = 18
 """A longer number is no percentage; Python would refuse to read one of thousands of digits."""
 _PHRASE = 80
 """Characters of a phrase, marks included; what is longer is a sentence."""
-_SHORT = 8
-"""Characters of a phrase that is hardly more than its stem."""
-_STAGES: tuple[tuple[str, ev.StageName], ...] = (
-    ("OPTIMIZE_STEM", "optimizing"),
-    ("PREPARE_STEM", "preparing"),
-    ("MAKE_STEM", "generating"),
-)
-_WORK = frozenset({"WORK_STEM", "MAKE_STEM", "PREPARE_STEM", "OPTIMIZE_STEM", "NOW_STEM"})
-_MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
-_AROUND = _MARKS + ".。…!！:：,，"
 
 
 class Builders:
@@ -63,52 +53,15 @@ class Builders:
         """A phrase in the relay's own voice that is none of the vocabulary's: its stems may still tell."""
         text = machine.text(end)
         # After a medium, a quoted phrase is most likely the prompt it was made from.
-        event = self._voice(start, end, text) if len(text) <= _PHRASE and not machine.delivered else None
+        event = None
+        if len(text) <= _PHRASE and not machine.delivered:
+            event = phrase_event(self._grammar, start, end, text)
         if event is None:
             machine.unknown = machine.unknown or machine.stuck or (start, 0)
             event = ev.Unknown(start, end, text, False)
         return event
 
     goes_on_quoted = unknown
-
-    def _voice(self, start: int, end: int, text: str) -> ev.Event | None:
-        tokens = list(self._grammar.tokens("status_words", text))
-        # A quoted prompt may hold every stem there is: a status is announced by an
-        # emoji, goes on with dots, or speaks of the work.
-        names = {name for name, _ in tokens}
-        announced = "ANNOUNCEMENT" in names
-        runs_on = announced or text.rstrip().endswith((".", "…", "中"))
-        of_work = announced or bool(names & _WORK)
-        for (name, number), (following, _) in pairwise(tokens):
-            if name == "NUMBER" and following == "PERCENT_SIGN" and len(number) < _DIGITS and of_work:
-                return ev.Progress(start, end, int(number), text[: text.index(number)].strip(_MARKS), None)
-        at = 0
-        for i, (name, word) in enumerate(tokens):
-            at += len(word)
-            after = next((token for token in tokens[i + 1 :] if token[1] != " "), ("BREAK", ""))
-            breaks = after[0] in ("BREAK", "ANNOUNCEMENT")
-            short = len(text[:at].strip(_MARKS)) <= _SHORT
-            if name == "FAIL_STEM" and breaks and (of_work or short or after[1] in (":", "：")):
-                return ev.Failed(start, end, text[:at].strip(_MARKS), text[at:].strip(_AROUND) or None)
-            if name == "ASIDE_STEM":
-                return None
-            if (
-                breaks
-                and (runs_on or word.endswith("中"))
-                and (event := self._stage(start, end, text, {n for n, _ in tokens[: i + 1]}))
-            ):
-                return event
-            if name == "DONE_STEM" and breaks and of_work:
-                return ev.Completed(start, end, text.strip(_AROUND))
-        return None
-
-    def _stage(self, start: int, end: int, text: str, says: set[str]) -> ev.Event | None:
-        if "QUEUE_STEM" in says:
-            return ev.Stage(start, end, "queued", text.strip(_AROUND))
-        for stem, stage in _STAGES:
-            if stem in says and "NOW_STEM" in says:
-                return ev.Stage(start, end, stage, text.strip(_AROUND))
-        return None
 
     def malformed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.unknown = machine.unknown or machine.stuck
@@ -263,7 +216,7 @@ class Builders:
         opening, rest = children[-2:]
         url = (opening.removeprefix("]").removeprefix("(") + rest).strip()
         text = machine.text(end)
-        label = text[: text.rindex(opening + rest)].strip(_MARKS).removeprefix("![")
+        label = text[: text.rindex(opening + rest)].strip(MARKS).removeprefix("![")
         link = self._link(start, end, label, url, None)
         if isinstance(link, ev.Link) and link.role is None and link.kind is None:
             kind = media_kind(self._grammar, url)
