@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .task import TaskError
@@ -54,7 +55,8 @@ class Failures:
     """Reads what failures say, by the words of one grammar."""
 
     def __init__(self, grammar: Grammar) -> None:
-        self._spot = grammar.spot
+        # A task may be asked for at every delta of a long message, whose head stays the same.
+        self._spot = lru_cache(64)(grammar.spot)
 
     def told(self, failure_word: str, reason: str) -> TaskError:
         """A failure told in the text itself, by its word and what follows it."""

@@ -52,7 +52,8 @@ class _Message:
             return False
         if self.newlines or not fence:
             text = text.lstrip(" \t>")
-        self.parts.append("\n" * self.newlines + text if self.parts else text)
+        gap = "\n" * self.newlines or (" " if fence and not self.fenced else "")
+        self.parts.append(gap + text if self.parts else text)
         self.newlines = 0
         self.fenced = self.fenced or fence
         return True
