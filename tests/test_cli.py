@@ -474,13 +474,20 @@ def test_watch_shows_a_bar_on_a_terminal_and_leaves_the_results(stdin: Any, caps
 
 @pytest.mark.parametrize(
     ("text", "status"),
-    [(VIDEO, 0), (FAILED, 1), (RUNNING, 1), ("", 1), ('{"error": {"message": "余额不足", "code": 403}}', 1)],
+    [
+        (VIDEO, "completed"),
+        (FAILED, "failed"),
+        (RUNNING, "incomplete"),
+        ("", "incomplete"),
+        ('{"error": {"message": "余额不足", "code": 403}}', "failed"),
+    ],
 )
-def test_watch_is_done_when_the_task_completed(
-    text: str, status: int, stdin: Any, capsys: pytest.CaptureFixture[str]
+def test_watch_is_done_when_the_stream_is_whatever_became_of_the_task(
+    text: str, status: str, stdin: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stdin(text)
-    assert main(["watch"]) == status
+    assert main(["watch"]) == 0
+    assert f"status      {status}\n" in capsys.readouterr().out
 
 
 def test_standard_input_that_is_closed_is_one_line(
@@ -578,7 +585,7 @@ def test_watch_tells_a_change_before_the_next_bytes_arrive(start: Any) -> None:
     feed(process, frames("> 生成中", ".\n", "> 进度 48%.")[:-20])  # no line end yet
     assert next_line(process) == "in_progress generating"
     out, err = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 0
     assert out.decode().splitlines()[0] == "status      incomplete"
     assert err == b""
 

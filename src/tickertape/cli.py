@@ -262,7 +262,7 @@ def _watch(args: argparse.Namespace) -> int:
                 if bar.disable:
                     _print(console, (f"{stage} {shown}".rstrip(), ""))
         reader.close()
-        status = DONE if reader.task.status == "completed" else NO
+        status = DONE  # the stream was followed to its end, whatever became of the task
     _print_task(console, reader.task)
     return status
 
