@@ -49,7 +49,8 @@ def events_of() -> Callable[[str], list[Event]]:
     return events
 
 
-# Machines are noisy: how long one example takes says nothing. Failures must replay.
-settings.register_profile("default", deadline=None, print_blob=True)
+# Machines are noisy: how long one example takes says nothing. Failures must replay, and a change is
+# judged by the same examples each time; new ones are looked for by hand, and with the thorough profile.
+settings.register_profile("default", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
