@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import events as ev
 from ._media import media_kind
-from ._phrases import MARKS, phrase_event
+from ._phrases import DIGITS, MARKS, phrase_event
 
 if TYPE_CHECKING:
     from ._machine import Builder, Machine
     from .grammar import Grammar
 
-_DIGITS = 18
-"""A longer number is no percentage; Python would refuse to read one of thousands of digits."""
 _PHRASE = 80
 """Characters of a phrase, marks included; what is longer is a sentence."""
 
@@ -278,7 +276,7 @@ def _no_constant(name: str) -> None:
 
 def _progress(machine: Machine, start: int, end: int, number: str, preview_url: str | None) -> ev.Event:
     label, machine.label = machine.label, None
-    if len(number) > _DIGITS:
+    if len(number) > DIGITS:
         return ev.Text(start, end, machine.text(end))
     return ev.Progress(start, end, float(number) if "." in number else int(number), label, preview_url)
 

@@ -100,20 +100,20 @@ class Fold:
     # -- what has been read so far ---------------------------------------------------
 
     def task(self, *, closed: bool, events: Iterable[ev.Event] = (), text: str = "") -> Task:
-        media, prose = list(self._media), list(self._prose)
-        if closed and self._url is not None:
-            medium = self._bare(self._url[0])
-            if medium is not None:
-                media.append(medium)
-            else:
-                prose.append(self._url[0])
+        media, prose = list(self._media), ""
+        if closed:
+            prose = "".join(self._prose)
+            if self._url is not None:
+                medium = self._bare(self._url[0])
+                if medium is not None:
+                    media.append(medium)
+                else:
+                    prose += self._url[0]
         error = self._error
         if self._message is not None:
             error = self._failures.told(self._message.failure_word, self._message.reason())
         status: Status
-        if self._failed and self._message is None and error is not None and error.category == "text_only":
-            status = "failed"
-        elif media:
+        if media:
             status = "completed"
         elif self._failed:
             status = "failed"
@@ -121,12 +121,10 @@ class Fold:
             status = "completed"
         elif not closed:
             status = "in_progress" if self._progress or any(s != "queued" for s in self._stages) else "queued"
+        elif prose.strip() and not (self._task_id or self._stages or self._progress):
+            status, error = "failed", self._failures.text_only(prose)
         else:
-            said = "".join(prose).strip()
-            if said and not (self._task_id or self._stages or self._progress):
-                status, error = "failed", self._failures.text_only(said)
-            else:
-                status = "incomplete"
+            status = "incomplete"
         if self.told is not None:
             status, error = "failed", self.told
         taken = {m.url for m in media} | {m.download_url for m in media}

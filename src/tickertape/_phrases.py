@@ -21,7 +21,8 @@ MARKS = " \t\u3000*#_~>|-\u200b\ufeff"
 _AROUND = MARKS + ".。…!！:：,，"
 _SHORT = 8
 """Characters of a phrase that is hardly more than its stem."""
-_DIGITS = 18
+DIGITS = 18
+"""A longer number is no percentage; Python would refuse to read one of thousands of digits."""
 _STAGES: tuple[tuple[str, ev.StageName], ...] = (
     ("OPTIMIZE_STEM", "optimizing"),
     ("PREPARE_STEM", "preparing"),
@@ -42,7 +43,7 @@ def phrase_event(grammar: Grammar, start: int, end: int, text: str) -> ev.Event 
         "KEEP_ALIVE",
     )
     for (name, number), (following, _) in pairwise(tokens):
-        if name == "NUMBER" and following == "PERCENT_SIGN" and of_work and len(number) <= _DIGITS:
+        if name == "NUMBER" and following == "PERCENT_SIGN" and of_work and len(number) <= DIGITS:
             return ev.Progress(start, end, int(number), text[: text.index(number)].strip(MARKS), None)
     at = 0
     said: set[str] = set()
@@ -55,7 +56,7 @@ def phrase_event(grammar: Grammar, start: int, end: int, text: str) -> ev.Event 
         if after not in _ENDS:
             continue
         phrase = text[:at].strip(MARKS)
-        if name == "FAIL_STEM" and (of_work or len(phrase) <= _SHORT or sign in (":", "：")):
+        if name == "FAIL_STEM" and (of_work or len(phrase) <= _SHORT or sign in grammar.words("_COLON")):
             return ev.Failed(start, end, phrase, text[at:].strip(_AROUND) or None)
         stage = _stage(said) if still or name == "STILL_STEM" else None
         if stage is not None:
