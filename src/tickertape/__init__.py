@@ -19,9 +19,10 @@ TYPE_CHECKING = False  # importing typing costs more than all the rest
 if TYPE_CHECKING:
     from . import events
     from ._errors import GrammarError, ParserClosed, ResponseError, TickertapeError, UnknownLine
-    from .envelope import ResponseReader, aiter_events, iter_events, parse_response
+    from .envelope import ResponseReader
     from .grammar import Grammar
     from .parser import MAX_PENDING, Parser, parse
+    from .responses import aiter_events, iter_events, parse_response
     from .task import Envelope, Result, Task, TaskError
     from .writer import render
 
@@ -52,9 +53,10 @@ __all__ = [
 
 _MODULES = {
     "_errors": ("GrammarError", "ParserClosed", "ResponseError", "TickertapeError", "UnknownLine"),
-    "envelope": ("ResponseReader", "aiter_events", "iter_events", "parse_response"),
+    "envelope": ("ResponseReader",),
     "grammar": ("Grammar",),
     "parser": ("MAX_PENDING", "Parser", "parse"),
+    "responses": ("aiter_events", "iter_events", "parse_response"),
     "task": ("Envelope", "Result", "Task", "TaskError"),
     "writer": ("render",),
 }

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from . import events as ev
 from ._errors import ResponseError, UnknownLine
-from .envelope import ResponseReader, parse_response
+from .envelope import ResponseReader
 from .parser import parse
+from .responses import parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
