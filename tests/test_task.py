@@ -1675,3 +1675,38 @@ def test_a_stream_never_tells_a_url_that_is_still_arriving() -> None:
         *(WEB, SOURCE, f"{CDN}tick.webp", f"{CDN}low.mp4"),
         *(f"{CDN}a.mp4", f"{SAVE}a.mp4", f"{CDN}a.webp", f"{CDN}b.mp4", f"{CDN}b.webp", f"{CDN}c.png"),
     }
+
+
+# -- links that no program should follow unseen ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("javascript:alert(1)//a.png", "its scheme is javascript:"),
+        ("file:///etc/passwd.png", "its scheme is file:"),
+        ("//other.example/a.png", "another host, other.example"),
+        ("https://ex\u0430mple.com/a.png", "letters that may look like others"),
+        ("https://x.test/\u202egnp.exe", "RIGHT-TO-LEFT OVERRIDE"),
+        ("https://x.test/a\u200b.png", "ZERO WIDTH SPACE"),
+        ("https://[x.test/a.png", "it is no URL"),
+        ("https://x.test/a.png", None),
+        ("http://10.0.0.8:40005/a.mp4", None),
+        ("/cdn/a.png", None),
+        ("data:image/png;base64,AAAA", None),
+    ],
+)
+def test_an_unsafe_link_is_flagged_with_the_reason(url: str, reason: str | None) -> None:
+    for result in (Result("image", url), Result("image", "https://x.test/b.png", url)):
+        if reason is None:
+            assert result.unsafe is None
+        else:
+            assert reason in (result.unsafe or "")
+
+
+def test_what_flags_a_link_is_no_part_of_the_tasks_json() -> None:
+    task = parse("![a](javascript:x)")
+    assert task.results[0].unsafe == "its scheme is javascript:"
+    assert task.as_dict()["results"] == [
+        {"kind": "image", "url": "javascript:x", "download_url": None, "poster_url": None}
+    ]

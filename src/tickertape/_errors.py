@@ -4,7 +4,8 @@ TickertapeError
 ├── ParserClosed   feed() after close()
 ├── UnknownLine    strict reading met a line the grammar does not know
 ├── GrammarError   a grammar, or an extension of it, cannot be used
-└── ResponseError  parse_response() or iter_events() was given no response
+├── ResponseError  parse_response() or iter_events() was given no response
+└── TapeError      a tape cannot be found, read or written
 
 Reading itself never raises on what a relay sends: these are mistakes of the
 program around it, or the answer that `strict=True` asks for.
@@ -27,6 +28,10 @@ class GrammarError(TickertapeError, ValueError):
 
 class ResponseError(TickertapeError, TypeError):
     """What was given as a response or a stream is neither."""
+
+
+class TapeError(TickertapeError, ValueError):
+    """A tape cannot be found, read or written; the message says where, what was expected, and the remedy."""
 
 
 class UnknownLine(TickertapeError, ValueError):

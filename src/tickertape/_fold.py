@@ -158,14 +158,14 @@ class Fold:
         match event:
             case ev.LineEnd():
                 if self._prose:
-                    self._prose.append("\n")
+                    self._say("\n")
                 self._preview_twin = False
             case ev.Text(text=text):
-                self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+                self._say(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
             case ev.Unknown(malformed=True):
                 pass
             case ev.Unknown(text=text):
-                self._prose.append(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+                self._say(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
                 self._preview = False
             case ev.Parameters(value=value):
                 self._object(value)
@@ -308,10 +308,17 @@ class Fold:
         elif role == "watch" and kind is None:
             kind = "video"
         if kind is None:
-            self._prose.append(f"[{link.label}]({url})")
+            self._say(f"[{link.label}]({url})")
             return
         # A label before the link stands between it and an image: no cover.
         self._result(kind, url, link.label, poster=self._cover if link.kind is None else None)
+
+    def _say(self, prose: str) -> None:
+        """Keep prose for as long as it may be all there is: it is then the message of a refusal."""
+        if self._task_id or self._stages or self._progress:
+            self._prose.clear()
+        else:
+            self._prose.append(prose)
 
     def _html(self, element: ev.Element) -> None:
         name = element.name
@@ -337,7 +344,7 @@ class Fold:
             else:
                 self._result(medium.kind, url, "")
         else:
-            self._prose.append(url)
+            self._say(url)
         self._url = None
 
     def _bare(self, url: str) -> _Medium | None:

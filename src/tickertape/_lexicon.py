@@ -43,13 +43,15 @@ class View:
         return view
 
     def _group(self) -> None:
+        groups: dict[str, list[Entry]] = {}
         for entry in self._entries:
             word, _, folded = entry
             if len(word) > self._depth:
                 character = word[self._depth]
-                self._groups.setdefault(character, []).append(entry)
+                groups.setdefault(character, []).append(entry)
                 if folded and (upper := character.upper()) != character:
-                    self._groups.setdefault(upper, []).append(entry)
+                    groups.setdefault(upper, []).append(entry)
+        self._groups = groups  # at once: other threads walk here too
 
 
 class Run:

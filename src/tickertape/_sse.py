@@ -38,6 +38,7 @@ class Decoder:
     def __init__(self) -> None:
         self._pieces: list[str] = []  # the line that has not ended yet
         self._return = False  # the last line ended in \r: a \n that follows belongs to it
+        self._ends = False  # a line end came: where text is cut says nothing of lines
         self._name = ""
         self._partial: list[str] = []  # a frame that is not JSON yet
 
@@ -45,7 +46,9 @@ class Decoder:
         if self._return and text:
             self._return = False
             text = text.removeprefix("\n")
-        if self._pieces and self._whole_line_before(text):
+        joined = self._pieces and not self._ends and self._whole_line_before(text)
+        self._ends = self._ends or "\n" in text or "\r" in text
+        if joined:
             text = "\n" + text
         frames: list[Frame] = []
         # Not splitlines(): it also breaks at U+2028 and the like, which JSON may hold.

@@ -38,6 +38,41 @@ class Result:
     poster_url: str | None = None
     """A video's cover image."""
 
+    @property
+    def unsafe(self) -> str | None:
+        """Why no program should follow one of these links unseen, in words; None where nothing speaks against it.
+
+        Relays pass on what a language model wrote. Told are schemes other than
+        http(s) and `data:`, characters that do not show (directions, zero width),
+        and hosts in letters that may look like others. An address inside a private
+        network is not: self-hosted relays have such.
+        """
+        urls = (self.url, self.download_url, self.poster_url)
+        return next((reason for url in urls if url and (reason := _unsafe(url)) is not None), None)
+
+
+def _unsafe(url: str) -> str | None:
+    from unicodedata import category, name
+    from urllib.parse import urlsplit
+
+    if url[:5].lower() == "data:":
+        return None
+    hidden = next((c for c in url if category(c) in ("Cc", "Cf")), None)
+    if hidden is not None:
+        return f"it holds a character that does not show: {name(hidden, f'U+{ord(hidden):04X}')}"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError as error:
+        return f"it is no URL: {error}"
+    if parts.scheme not in ("http", "https", ""):
+        return f"its scheme is {parts.scheme}:"
+    if not parts.scheme and parts.netloc:
+        return f"it leads to another host, {host}, without a scheme"
+    if not host.isascii():
+        return f"its host is written in letters that may look like others: {host}"
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
