@@ -1,0 +1,567 @@
+"""The relay itself, without I/O: what was played, what is asked, what is answered.
+
+An adapter gives `Relay.answer()` a request and the time and gets a `Call` with its
+reply, or None when nothing was played for it; then it asks `unmatched()` for the
+error to raise. The relay's own paths are answered on any host:
+
+    POST …/chat/completions     the first play whose conditions hold
+    GET  …/models               the models that plays name
+    GET  a link of an answer    media, the task's `source` and `web` pages
+
+Plays are asked in the order in which they were made, each as often as `times`
+says. A failure (`fail()`) is a play like any other, so that "429 twice, then
+the answer" is written as it is read.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from urllib.parse import urlsplit
+
+from .._errors import TickertapeError
+from ._errors import UnmatchedRequest, UnplayedError, UnusablePlay
+from ._journal import Call, Calls
+from ._matching import condition
+from ._rules import error_reply, refuse, refuse_key
+from ._wire import whole
+from ._world import TapeJob, same_url
+from .faults import Fault
+from .scenario import Scenario
+from .tape import Tape
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Hashable, Iterable, Mapping
+
+    from ._facts import Interaction
+    from ._matching import When
+    from ._wire import Reply, Request
+
+_MOST_HELD = 64 << 20
+"""Bytes of requests that a journal which forgets holds: pictures are sent as base64."""
+
+On = Literal["chat", "poll", "web", "media", "models"]
+"""Which requests a failure is for."""
+
+DEFAULT_ORIGIN = "https://relay.example"
+"""Where the links of scenarios point, unless the adapter has an address of its own."""
+
+
+class World(Protocol):
+    """What stands behind an answer's links: a `scenario.Job` or a `TapeJob`."""
+
+    @property
+    def urls(self) -> Mapping[str, str]: ...
+
+    def role_of(self, url: str) -> str | None: ...
+
+    def answer(self, url: str, t: float) -> Reply | None: ...
+
+
+class PlayError(TickertapeError, TypeError):
+    """What was given to `play()` or `fail()` cannot be played."""
+
+
+class Play:
+    """One thing that was put on: a tape, a scenario or a failure, for some requests, so many times."""
+
+    def __init__(
+        self,
+        source: Tape | Scenario | None,
+        *,
+        name: str,
+        times: int | None,
+        optional: bool,
+        when: When,
+        fault: Fault | None,
+        failure: Reply | None = None,
+        on: On = "chat",
+    ) -> None:
+        if times is not None and (not isinstance(times, int) or times < 1):
+            raise PlayError(f"times={times!r}: expected a number above 0, or None for any number of times")
+        self.source = source
+        self.name = name
+        self.times = times
+        self.optional = optional
+        self.when = when
+        self.fault = fault
+        self.failure = failure
+        self.on = on
+        self.played = 0
+        self.left: list[Interaction] = []
+        """What a tape of several interactions still holds, once it was begun."""
+
+    @property
+    def exhausted(self) -> bool:
+        return self.times is not None and self.played >= self.times and not self._chats()
+
+    @property
+    def unplayed(self) -> str | None:
+        """What the requests left over, as a sentence; None when all was played."""
+        if self.optional:
+            return None
+        if self.played < (1 if self.times is None else self.times):
+            often = "was never played" if not self.played else f"was played {self.played} of {self.times} times"
+            return f"{self.name} {often}"
+        if self.left:
+            rest = ", ".join(f"{i.request.method} {i.request.path}" for i in self.left if i.request is not None)
+            return f"{self.name} was played in part: {rest} was never asked for"
+        return None
+
+    def _chats(self) -> list[Interaction]:
+        return [i for i in self.left if i.request is None or is_chat(i.request)]
+
+    def next_chat(self) -> Interaction | None:
+        """The tape's next answer to a chat request; None for what is no tape."""
+        if not isinstance(self.source, Tape):
+            self.played += 1
+            return None
+        if not self._chats():
+            self.left = list(self.source.interactions)
+            self.played += 1
+        interaction = self._chats()[0]
+        self.left.remove(interaction)
+        return interaction
+
+    def next_other(self, request: Request) -> Interaction | None:
+        """The tape's recorded answer to a request that is no chat request."""
+        for interaction in self.left:
+            recorded = interaction.request
+            if recorded is not None and recorded.method == request.method and _same_target(recorded, request):
+                self.left.remove(interaction)
+                return interaction
+        return None
+
+
+class Job:
+    """One answered play: when it began, and the world behind its links."""
+
+    def __init__(self, play: Play, world: World, began: float, pace: float) -> None:
+        self.play = play
+        self.world = world
+        self.began = began
+        self.pace = pace
+        self.skipped = 0.0
+        self.asked = began
+        """When its links were last asked."""
+        self.calls = 0
+        """How many calls of the journal are of this job."""
+
+    def time(self, now: float, *, poll: bool, virtual: bool) -> float:
+        """Seconds since the request, as the job counts them.
+
+        A client that polls without waiting would ask for ever, because virtual time
+        stands still: each poll then counts as one pace of the job.
+        """
+        if poll and virtual:
+            if (short := self.pace - (now - self.asked)) > 0:
+                self.skipped += short
+            self.asked = now
+        return now - self.began + self.skipped
+
+    def peek(self, url: str, now: float) -> Reply | None:
+        """What a GET of this URL would be answered, as it was recorded, or made; nothing is used up by it."""
+        source = self.play.source
+        for interaction in source.interactions if isinstance(source, Tape) else ():
+            recorded = interaction.request
+            if recorded is not None and recorded.method == "GET" and same_url(recorded.url, url):
+                return interaction.reply
+        return self.world.answer(url, now - self.began + self.skipped)
+
+
+class Relay:
+    """The sans-I/O core that both adapters drive."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        origin: str | None = None,
+        tapes: str | os.PathLike[str] | None = None,
+        seed: int = 0,
+        validate: bool = True,
+        virtual: bool = True,
+        keep: int | None = None,
+        forgotten: Callable[[Call], None] | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/") if base_url else None
+        self.origin = origin or _origin(self.base_url) or DEFAULT_ORIGIN
+        self.tapes = tapes
+        self.seed = seed
+        self.validate = validate
+        self.virtual = virtual
+        self.keep = keep
+        """How many calls the journal holds at most, beside those under way; their jobs with them. None: all."""
+        self._forgotten = forgotten
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget plays and calls."""
+        self.plays: list[Play] = []
+        self.calls = Calls()
+        self.missed: list[UnmatchedRequest] = []
+        self._jobs: dict[Hashable, Job] = {}
+        self._begun = 0
+        """How many jobs there were; the number of the next one."""
+        self._asked: Counter[str] = Counter()
+        """How many calls there were of each kind."""
+        self._held = 0
+        """Bytes of the requests in the journal."""
+        self._chats = 0
+        self._random = random.Random(self.seed)
+
+    # -- putting on -----------------------------------------------------------------
+
+    def play(
+        self,
+        what: Any,
+        *,
+        times: int | None = 1,
+        optional: bool = False,
+        when: Any = None,
+        fault: Fault | None = None,
+    ) -> None:
+        """Answer the next `times` matching chat requests with a tape, a scenario, or a list of these in order."""
+        if isinstance(what, list | tuple):
+            if not what:
+                raise PlayError("play([]): expected at least one tape or scenario")
+            for item in what:
+                self.play(item, times=times, optional=optional, when=when, fault=fault)
+            return
+        if fault is not None and not isinstance(fault, Fault):
+            raise PlayError(f"fault={fault!r}: expected a Fault, such as Fault.reset(frame=3)")
+        source = what if isinstance(what, Tape | Scenario) else self._load(what)
+        name = f"tape {source.name}" if isinstance(source, Tape) else repr(source)
+        self.plays.append(Play(source, name=name, times=times, optional=optional, when=condition(when), fault=fault))
+
+    def fail(
+        self,
+        *,
+        status: int | None = None,
+        fault: Fault | None = None,
+        retry_after: float | str | None = None,
+        message: str | None = None,
+        times: int | None = 1,
+        optional: bool = False,
+        when: Any = None,
+        on: On = "chat",
+    ) -> None:
+        """Fail the next `times` matching requests of a kind: with an HTTP status, or with a fault.
+
+        A fault that needs an answer to break takes that of the play behind it, which
+        stays to be played.
+        """
+        if (status is None) == (fault is None):
+            raise PlayError("fail(): expected one of status= and fault=, such as fail(status=429, retry_after=2)")
+        if on not in get_args(On):
+            raise PlayError(f"on={on!r}: expected one of {', '.join(get_args(On))}")
+        if fault is not None and not (retry_after is None and message is None):
+            raise PlayError("fail(fault=…): retry_after= and message= belong to status=; give one or the other")
+        failure = None
+        if status is not None:
+            failure = error_reply(status, retry_after=retry_after, message=message)
+        elif not isinstance(fault, Fault):
+            raise PlayError(f"fault={fault!r}: expected a Fault, such as Fault.reset(frame=3)")
+        name = f"fail(status={status})" if status is not None else f"fail(fault={fault!r})"
+        self.plays.append(
+            Play(
+                None,
+                name=name,
+                times=times,
+                optional=optional,
+                when=condition(when),
+                fault=fault,
+                failure=failure,
+                on=on,
+            )
+        )
+
+    def _load(self, what: Any) -> Tape:
+        if isinstance(what, str) or hasattr(what, "__fspath__"):
+            return Tape.load(what, folder=self.tapes)
+        raise PlayError(f"play({what!r}): expected a tape's name or path, a Tape, a Scenario, or a list of these")
+
+    # -- answering --------------------------------------------------------------------
+
+    def answer(self, request: Request, now: float) -> Call | None:
+        """The call that answers a request which arrived at `now`; None when nothing was played for it."""
+        if request.method == "POST" and is_chat(request):
+            return self._chat(request, now) if self._mine(request) else None
+        if (call := self._recorded(request, now)) is not None:
+            return call
+        if request.method in ("GET", "HEAD"):
+            if (call := self._linked(request, now)) is not None:
+                return call
+            if self._mine(request):
+                return self._models(request, now)
+        return None
+
+    def _mine(self, request: Request) -> bool:
+        return self.base_url is None or request.url.startswith(self.base_url + "/")
+
+    def _call(self, request: Request, now: float, kind: Any, **told: Any) -> Call:
+        call = Call(number=self.calls.seen + 1, time=now, request=request, kind=kind, **told)
+        play = self._first(call, on=kind) if kind not in ("chat", "unmatched") else None
+        if play is not None:
+            play.played += 1
+            call.answer = play.name
+            if play.failure is not None:
+                call.reply = play.failure
+            elif play.fault is not None and call.reply is not None:
+                call.reply = play.fault.apply(call.reply, random=self._random)
+        self._note(call)
+        return call
+
+    def _note(self, call: Call) -> None:
+        self.calls.append(call)
+        self._asked[call.kind] += 1
+        self._held += len(call.request.body)
+        if call.job in self._jobs:
+            self._jobs[call.job].calls += 1
+        while self.keep is not None and (len(self.calls) > self.keep or self._held > _MOST_HELD):
+            if len(self.calls) == 1 or (old := self.calls.forget()) is None:
+                break
+            self._held -= len(old.request.body)
+            job = self._jobs.get(old.job)
+            if job is not None:
+                job.calls -= 1
+                if not job.calls:
+                    del self._jobs[old.job]
+            if self._forgotten is not None:
+                self._forgotten(old)
+
+    def begin(self, job: Job) -> int:
+        """Note a job; its number, by which its calls name it."""
+        number, self._begun = self._begun, self._begun + 1
+        self._jobs[number] = job
+        return number
+
+    def _chat(self, request: Request, now: float) -> Call | None:
+        if self.validate and (refusal := refuse(request, number=self.calls.seen + 1)) is not None:
+            return self._call(request, now, "chat", answer="refused by the relay's rules", reply=refusal)
+        probe = Call(number=self.calls.seen + 1, time=now, request=request, kind="chat", answer="")
+        play = self._first(probe)
+        if play is None:
+            return None
+        self._chats += 1
+        probe.answer = play.name
+        if play.failure is not None:
+            play.played += 1
+            probe.reply = play.failure
+        else:
+            probe.reply = self._perform(play, probe)
+        self._note(probe)
+        return probe
+
+    def _first(self, call: Call, *, failures: bool = True, on: str = "chat") -> Play | None:
+        ordinal = 1 + (self._chats if on == "chat" else self._asked[on])
+        for play in self.plays:
+            if play.exhausted or play.on != on or (play.source is None and not failures):
+                continue
+            if not play.when.differs(call, ordinal):
+                return play
+        return None
+
+    def _perform(self, play: Play, call: Call) -> Reply:
+        if play.source is None:  # a fault, which breaks the answer of the play behind it
+            behind = self._first(call, failures=False)
+            source = behind.source if behind is not None else None
+            source = source or Scenario.image(call.prompt or "a picture")
+            interaction = source.interactions[0] if isinstance(source, Tape) else None
+            reply = self._reply(play, source, interaction, call)
+        else:
+            interaction = play.next_chat()
+            reply = self._reply(play, play.source, interaction, call)
+        if play.fault is not None:
+            reply = play.fault.apply(reply, random=self._random)
+        if play.source is None:  # not before: a fault that has no place there was not played
+            play.played += 1
+        return reply
+
+    def _reply(self, play: Play, source: Tape | Scenario, interaction: Interaction | None, call: Call) -> Reply:
+        body = call.request.json
+        options = body.get("stream_options")
+        usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        number = self._begun
+        world: World
+        if isinstance(source, Tape):
+            assert interaction is not None
+            index = source.interactions.index(interaction)
+            reply = source.reply(stream=call.stream, include_usage=usage, index=index)
+            world = TapeJob(source, number)
+            pace = world.pace
+        else:
+            job = source.bind(self.origin, seed=self.seed, number=number)
+            reply = job.reply(stream=call.stream, include_usage=usage, model=call.model or "")
+            world, pace = job, job.pace
+        call.job = self.begin(Job(play, world, call.time, pace))
+        return reply
+
+    def _recorded(self, request: Request, now: float) -> Call | None:
+        """A request that a played tape holds an answer to: a poll, a download."""
+        for number, job in self._jobs.items():
+            interaction = job.play.next_other(request)
+            if interaction is not None:
+                role = job.world.role_of(request.url)
+                kind = "poll" if role in (None, "source") else "web" if role == "web" else "media"
+                return self._call(
+                    request, now, kind, answer=job.play.name, reply=interaction.reply, role=role, job=number
+                )
+        return None
+
+    def _linked(self, request: Request, now: float) -> Call | None:
+        for number, job in reversed(self._jobs.items()):
+            role = job.world.role_of(request.url)
+            poll = role in (None, "source", "web")
+            reply = job.world.answer(request.url, now - job.began + job.skipped)
+            if reply is None:
+                continue
+            if poll:
+                reply = job.world.answer(request.url, job.time(now, poll=True, virtual=self.virtual)) or reply
+            if request.method == "HEAD":
+                reply = (reply[0], reply[-1])
+            kind = "web" if role == "web" else "poll" if poll else "media"
+            return self._call(
+                request, now, kind, answer=job.play.name, reply=reply, role=None if poll else role, job=number
+            )
+        return None
+
+    def _models(self, request: Request, now: float) -> Call | None:
+        names = {name: None for play in self.plays if (name := _model(play))}
+        names.update(dict.fromkeys(call.model for call in self.calls.chats if call.model))
+        models = [{"id": n, "object": "model", "created": 1626777600, "owned_by": "tickertape"} for n in names]
+        path, _, last = request.path.rpartition("/")
+        if last != "models" and not path.endswith("/models"):
+            return None
+        if self.validate and (refusal := refuse_key(request, number=self.calls.seen + 1)) is not None:
+            return self._call(request, now, "models", answer="refused by the relay's rules", reply=refusal)
+        if last == "models":
+            reply = whole(200, {"object": "list", "data": models})
+        else:
+            found = [model for model in models if model["id"] == last]
+            reply = whole(200, found[0]) if found else error_reply(404)
+        return self._call(request, now, "models", answer="the models of what is played", reply=reply)
+
+    # -- what did not match -------------------------------------------------------------
+
+    def unusable(self, request: Request, now: float, cause: Exception) -> UnusablePlay:
+        """Note a request whose answer failed by a mistake of the test: a fault without a place, a raising `when`."""
+        self._call(request, now, "unmatched", answer=type(cause).__name__, ended="refused", ended_at=now)
+        lines = [
+            f"{request.method} {_bare(request.url)} could not be answered by what was played for it.",
+            f"found: {type(cause).__name__}: {cause}",
+            "remedy: mend the fault or the condition that was played",
+        ]
+        error = UnusablePlay("\n  ".join(lines), request)
+        self._miss(error)
+        return error
+
+    def unmatched(self, request: Request, now: float) -> UnmatchedRequest:
+        """Note a request that nothing answers, and explain it."""
+        call = self._call(request, now, "unmatched", answer="nothing", ended="refused", ended_at=now)
+        error = UnmatchedRequest(self._explain(call), request)
+        self._miss(error)
+        return error
+
+    def _miss(self, error: UnmatchedRequest) -> None:
+        self.missed.append(error)
+        if self.keep is not None:
+            del self.missed[: -self.keep]
+
+    def _explain(self, call: Call) -> str:
+        request = call.request
+        lines = [f"{request.method} {_bare(request.url)} matches nothing that was played."]
+        if not (request.method == "POST" and is_chat(request)):
+            known = [url for job in self._jobs.values() for url in job.world.urls]
+            lines.append(
+                "found: a request that is neither a chat completion, nor a list of models, nor a link of an answer"
+                if self._mine(request)
+                else f"found: a URL outside base_url={self.base_url!r}"
+            )
+            lines += [f"nearest: {url}" for url in _nearest(request.url, known)]
+            lines.append(
+                "remedy: play a scenario or a tape whose links hold it, "
+                "or add a route of your own to fake_relay.router (respx)"
+            )
+            return "\n  ".join(lines)
+        if not self._mine(request):
+            lines.append(f"found: a URL outside base_url={self.base_url!r}")
+            lines.append("remedy: point the client there, or leave base_url out to answer any host")
+            return "\n  ".join(lines)
+        lines.append(f"found: model {call.model!r}, prompt {_short(call.prompt)}, stream {call.stream}")
+        if not self.plays:
+            lines.append("expected: nothing was played")
+            lines.append("remedy: fake_relay.play('gpt-image-1.5/cat-drinking-milk') before the client asks")
+            return "\n  ".join(lines)
+        judged = [(play.when.differs(call, self._chats + 1), play) for play in self.plays]
+        differs, play = min(judged, key=lambda told: (len(told[0]), told[1].exhausted))
+        lines.append(f"nearest: {play.name}")
+        lines += [f"differs in {told}" for told in differs]
+        if differs:
+            lines.append("remedy: change when=, or play something for this request as well")
+        else:
+            lines.append(f"differs in times: it was played {play.played} of {play.times} already")
+            lines.append("remedy: play it with times=2, or times=None for any number of requests")
+        return "\n  ".join(lines)
+
+    @property
+    def tapes_played(self) -> set[str]:
+        """The names of the tapes that requests were answered from."""
+        return {play.source.name for play in self.plays if isinstance(play.source, Tape) and play.played}
+
+    def verify(self) -> None:
+        """Raise what a test must not end with: a request that nothing matched, a play that nothing asked for."""
+        if self.missed:
+            raise self.missed[0]
+        left = [told for play in self.plays if (told := play.unplayed)]
+        if left:
+            raise UnplayedError(
+                "; ".join(left) + ". Expected every play to be asked for; play it with optional=True if it need not be"
+            )
+
+
+def is_chat(request: Request) -> bool:
+    return request.path.rstrip("/").endswith("/chat/completions")
+
+
+def _model(play: Play) -> str | None:
+    """The model a play stands for: that of its condition, of the recorded request, or the dialect's name."""
+    if isinstance(play.when.model, str):
+        return play.when.model
+    if not isinstance(play.source, Tape):
+        return play.source.name if play.source is not None else None
+    recorded = play.source.interactions[0].request
+    body = recorded.json if recorded is not None else None
+    model = body.get("model") if isinstance(body, dict) else None
+    return model if isinstance(model, str) else play.source.dialect
+
+
+def _bare(url: str) -> str:
+    """A URL without its query, which may hold a key."""
+    bare, mark, _ = url.partition("?")
+    return f"{bare}?…" if mark else bare
+
+
+def _same_target(recorded: Request, request: Request) -> bool:
+    a, b = urlsplit(recorded.url), urlsplit(request.url)
+    return a.path == b.path and a.query == b.query
+
+
+def _origin(base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _nearest(url: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(url, list(known), n=3)
+
+
+def _short(text: str | None, width: int = 60) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"

@@ -1,0 +1,489 @@
+"""Did the client behave? What the journal tells of it, in words.
+
+A judge must not accuse wrongly, or nobody listens. So every check asks what the
+client could know when it acted: an answer counts from the time at which it was
+read, and only as far as it was read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
+
+from .._errors import TickertapeError
+from ._journal import seconds
+from ._wire import Data, body_of, end_of, head_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
+
+    from ..task import TaskError
+    from ._journal import Call
+
+FINDINGS: dict[str, str] = {
+    "submitted_twice": "a paid job was submitted again though the relay had taken it and it had not failed",
+    "retry_after_ignored": "a request came sooner than the Retry-After of the refusal before it",
+    "retried_hopeless": "a request was repeated after an answer that cannot change",
+    "hammered": "a job was polled again and again in less than the interval",
+    "polled_after_end": "a job was polled though the client had read how it ended",
+    "gave_up": "a job was left while it ran, though nothing had failed",
+    "truncated_accepted": "a stream that broke off cleanly was taken for the whole",
+    "preview_downloaded": "a cover or a preview was fetched and the result never was",
+    "no_read_timeout": "a client without a read timeout waited for bytes that would never come",
+}
+"""Every finding by its name, and what it means."""
+
+_SAME = 1e-3
+"""Seconds. Times this close are one moment: sums of floats, and a Retry-After in milliseconds."""
+_CLOSE_POLLS = 3
+"""Polls in a row that came too soon, before it is called hammering: one may be a redraw, two a reload."""
+_FINAL_STATUSES = frozenset({400, 401, 403, 404, 422})
+_FINAL_CATEGORIES = frozenset({"moderation", "quota", "invalid_request", "auth", "not_found"})
+_PASSING_CATEGORIES = frozenset({"overloaded", "rate_limit", "timeout", "upstream"})
+"""Words of a message that win over the status: gateways wrap a busy upstream into a 400."""
+_DONE = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
+
+
+class UnknownFinding(TickertapeError, ValueError):
+    """A name that is no finding's was to be allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the client did that it should not."""
+
+    name: str
+    """A key of `FINDINGS`."""
+    calls: tuple[int, ...]
+    """The numbers of the calls it is about, ascending."""
+    explanation: str
+    """What was seen, why it matters, what to do: a sentence each."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({_listed(self.calls)}): {self.explanation}"
+
+
+class ClientMisbehaved(AssertionError):
+    """The client did what it should not; `findings` says what."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__(self.findings)
+
+    def __str__(self) -> str:
+        return render_findings(self.findings)
+
+
+def allowed(names: Iterable[str]) -> frozenset[str]:
+    """The names as a set. Raises `UnknownFinding`, a ValueError, for a name that is not in `FINDINGS`."""
+    given = frozenset((names,) if isinstance(names, str) else names)
+    if unknown := sorted(given - FINDINGS.keys()):
+        raise UnknownFinding(f"no finding is called {', '.join(map(repr, unknown))}; there are {', '.join(FINDINGS)}")
+    return given
+
+
+def render_findings(findings: Iterable[Finding]) -> str:
+    """The findings as text for a failure report; empty where there is none."""
+    told = list(findings)
+    if not told:
+        return ""
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys(finding.name for finding in told))
+    count = "one finding" if len(told) == 1 else f"{len(told)} findings"
+    lines = [f"the client misbehaved: {count}", *(f"- {finding}" for finding in told)]
+    return "\n".join([*lines, f"What is meant to be so is allowed by name: allow=[{names}]"])
+
+
+def judge(calls: Sequence[Call], *, end_time: float, minimum_poll_interval: float = 1.0) -> list[Finding]:
+    """What the client did wrong, in the order in which it began; empty where it behaved.
+
+    `calls` are in order of arrival. `end_time` is the virtual time at which the
+    test ends, in seconds as `Call.time`; `minimum_poll_interval` is in seconds too.
+    """
+    case = _Case(calls, end_time)
+    found = [
+        *_submitted_twice(case),
+        *_retry_after_ignored(case),
+        *_retried_hopeless(case),
+        *_hammered(case, minimum_poll_interval),
+        *_polled_after_end(case),
+        *_left_unfinished(case),
+        *_preview_downloaded(case),
+        *_no_read_timeout(case),
+    ]
+    return sorted(found, key=lambda finding: finding.calls[0])
+
+
+class _Case:
+    """The calls, by what they belong to, and what the client knew when."""
+
+    def __init__(self, calls: Sequence[Call], end_time: float) -> None:
+        self.calls = calls
+        self.end_time = end_time
+        self.jobs: defaultdict[Hashable, list[Call]] = defaultdict(list)
+        self.orders: defaultdict[Hashable, list[Call]] = defaultdict(list)
+        for call in calls:
+            self.jobs[_job(call)].append(call)
+            if call.kind == "chat":
+                self.orders[call.order].append(call)
+
+    def failure(self, chat: Call, time: float) -> tuple[Call, TaskError] | None:
+        """The call that had told the client, by that time, that this chat's job failed."""
+        for call in (chat, *(c for c in self.jobs[_job(chat)] if c.kind == "poll")):
+            error = call.task.error if call.task and _told(call) == "failed" else None
+            if error is not None and _read_at(call) <= time + _SAME:
+                return call, error
+        return None
+
+    def ordered_again(self, chat: Call) -> bool:
+        return any(call.number > chat.number for call in self.orders[chat.order])
+
+
+def _submitted_twice(case: _Case) -> Iterator[Finding]:
+    for order in case.orders.values():
+        taken: list[Call] = []
+        live: Call | None = None
+        again: list[Call] = []
+        for call in order:
+            running = [earlier for earlier in taken if case.failure(earlier, call.time) is None]
+            if running:
+                live = live or running[0]
+                again.append(call)
+            if _taken(call):
+                taken.append(call)
+        if live is None:
+            continue
+        by_sdk = ", by the SDK's own retry," if any(call.retry for call in again) else ""
+        yield _finding(
+            "submitted_twice",
+            (live, *again),
+            f"the paid request of call {live.number} was sent again{by_sdk} at {_times(again)}, though the relay had "
+            f"taken it at {seconds(live.time)} and the client had not read of a failure (it read: {_knowledge(live)})",
+            "the relay runs, and charges, the same job once more",
+            "poll the job that runs instead, and give paid requests max_retries=0 and a timeout longer than a job",
+        )
+
+
+def _retry_after_ignored(case: _Case) -> Iterator[Finding]:
+    asked = [call for call in case.calls if call.kind in ("chat", "poll", "web")]
+    for at, refusal in enumerate(asked):
+        wait = retry_after(refusal)
+        if wait is None or refusal.status not in (429, 503) or not _saw_head(refusal):
+            continue
+        told = _head_at(refusal)
+        early = [
+            call
+            for call in asked[at + 1 :]
+            if _route(call) == _route(refusal) and told - _SAME <= call.time < told + wait - _SAME
+        ]
+        if early:
+            yield _finding(
+                "retry_after_ignored",
+                (refusal, *early),
+                f"call {refusal.number} was refused at {seconds(told)} with status {refusal.status} and a Retry-After "
+                f"of {seconds(wait)}, and the same route was asked again at {_times(early)}",
+                "a relay counts what comes too soon against its limit and refuses for longer",
+                f"wait until {seconds(told + wait)}, all workers of that key together",
+            )
+
+
+def _retried_hopeless(case: _Case) -> Iterator[Finding]:
+    same: defaultdict[Hashable, list[Call]] = defaultdict(list)
+    for call in case.calls:
+        if call.kind != "unmatched":
+            # With another key it is another request.
+            what = call.order if call.kind == "chat" else (call.request.method, call.request.url)
+            same[what, call.request.headers.get("authorization")].append(call)
+    for group in same.values():
+        for at, call in enumerate(group[:-1]):
+            again = [later for later in group[at + 1 :] if _hopeless(case, call, later.time)]
+            if again:
+                yield _finding(
+                    "retried_hopeless",
+                    (call, *again),
+                    f"the request of call {call.number} was repeated unchanged at {_times(again)} after "
+                    f"{_refusal(case, call, again[0].time)}",
+                    "that answer stays the same: the user only waits longer, and relays lock out keys for it",
+                    "show the error at once, and retry only rate_limit, overloaded, timeout and upstream failures",
+                )
+                break
+
+
+def _hammered(case: _Case, interval: float) -> Iterator[Finding]:
+    for job in case.jobs.values():
+        polls = [call for call in job if call.kind in ("poll", "web")]
+        gaps = groupby(pairwise(polls), key=lambda pair: pair[1].time - pair[0].time < interval - _SAME)
+        runs = [list(pairs) for close, pairs in gaps if close]
+        longest = max(runs, key=len, default=[])
+        if len(longest) >= _CLOSE_POLLS:
+            run = [longest[0][0], *(later for _, later in longest)]
+            took = run[-1].time - run[0].time
+            yield _finding(
+                "hammered",
+                run,
+                f"one job was polled {len(run)} times within {seconds(took)} from {seconds(run[0].time)} on, "
+                f"{seconds(took / len(longest))} apart on average",
+                "a job takes minutes, and relays answer such clients with 429",
+                f"wait at least {seconds(interval)} between polls, better longer each time",
+            )
+
+
+def _polled_after_end(case: _Case) -> Iterator[Finding]:
+    for job in case.jobs.values():
+        end = next((call for call in job if _told_the_end(call)), None)
+        if end is None:
+            continue
+        read = _read_at(end)
+        after = [call for call in job if call.number > end.number and call.time >= read - _SAME]
+        # A link that has run out is a reason to ask for a fresh one.
+        broken = next((c.number for c in after if c.kind == "media" and (c.status or 500) >= 400), math.inf)
+        polls = [call for call in after if call.kind == "poll" and call.number < broken]
+        if polls:
+            yield _finding(
+                "polled_after_end",
+                (end, *polls),
+                f"call {end.number} told at {seconds(read)} that the job is {_told(end)}, and it was polled again at "
+                f"{_times(polls)}",
+                "no answer can follow that one, so a loop that misses the end may never stop",
+                "stop polling when the status is completed or failed",
+            )
+
+
+def _left_unfinished(case: _Case) -> Iterator[Finding]:
+    """`truncated_accepted` and `gave_up`: one fact each, never both of one job."""
+    for job in case.jobs.values():
+        looks = [call for call in job if call.kind in ("poll", "web") or _accepted(call)]
+        if not looks or any(_told(call) in ("completed", "failed") for call in looks):
+            continue
+        last = max(looks, key=lambda call: (_read_at(call), call.number))
+        came_back = any(case.ordered_again(call) for call in looks if call.kind == "chat")
+        has_result = _fetched(job, "result", "download")
+        if came_back or has_result or last.kind == "web" or not _ok(last) or last.ended not in ("eof", "left", None):
+            continue
+        if _truncated(last):
+            yield _finding(
+                "truncated_accepted",
+                (last,),
+                f"the stream of call {last.number} ended at {seconds(_read_at(last))} without finish_reason, "
+                "[DONE], verdict or result, and the client neither polled nor asked again",
+                "the SDK raises nothing there, so a half-told job passes for success",
+                "raise when the task is incomplete, or poll its link; an exception your own code raised cannot be "
+                "seen from here: if it did, allow truncated_accepted in this test",
+            )
+        elif not _finished(last) or any(call.task and (call.task.links or call.task.task_id) for call in looks):
+            how = {"eof": "was answered to its end", "left": "was left by the client"}.get(
+                last.ended or "", "stayed open"
+            )
+            yield _finding(
+                "gave_up",
+                (last,),
+                f"call {last.number} {how} at {seconds(_read_at(last))} while the job was not over (it told: "
+                f"{_knowledge(last)}), and nothing more was asked until {seconds(case.end_time)}",
+                "the job runs on and is paid, and nobody fetches what it makes",
+                "poll its link until the status is completed or failed, with a deadline longer than the job",
+            )
+
+
+def _preview_downloaded(case: _Case) -> Iterator[Finding]:
+    for job in case.jobs.values():
+        fetched = _fetched(job, "poster", "preview")
+        known = [result.url for call in job if call.task for result in call.task.results]
+        # A preview of a job that is not done, or of a result that came as a data URL, is no mistake.
+        to_fetch = any(not url.startswith("data:") for url in known)
+        if fetched and to_fetch and not _fetched(job, "result", "download"):
+            roles = " and ".join(dict.fromkeys(f"the {call.role}" for call in fetched))
+            yield _finding(
+                "preview_downloaded",
+                fetched,
+                f"{roles} of a job was fetched at {_times(fetched)}, and none of its results ever was",
+                "a cover or a preview is small, and gone after hours: the user gets the wrong file",
+                "fetch the url (or download_url) of task.results, not poster_url and not task.previews",
+            )
+
+
+def _no_read_timeout(case: _Case) -> Iterator[Finding]:
+    for call in case.calls:
+        if call.ended == "hang":
+            yield _finding(
+                "no_read_timeout",
+                (call,),
+                f"call {call.number} of {seconds(call.time)} got {call.received} bytes and then nothing more, and the "
+                "client had no read timeout to end it",
+                "a connection that dies silently blocks such a client for ever",
+                "set a read timeout longer than the relay's pauses, such as timeout=120",
+            )
+
+
+# -- what the client knew -------------------------------------------------------------
+
+
+def _job(call: Call) -> Hashable:
+    """A call that the relay joined to no job is a job of its own; looks at one URL are one."""
+    if call.job is not None:
+        return ("job", call.job)
+    return ("call", call.number) if call.kind == "chat" else ("url", call.request.url)
+
+
+def _ok(call: Call) -> bool:
+    return call.status is not None and call.status < 400
+
+
+def _accepted(call: Call) -> bool:
+    """Whether the relay took the order, also where the client did not wait to hear it."""
+    return call.kind == "chat" and _ok(call)
+
+
+def _taken(call: Call) -> bool:
+    """Whether the relay has the order: it answered, or took the request and never said a word."""
+    silent = call.reply is not None and call.status is None and end_of(call.reply).how == "timeout"
+    return _accepted(call) or (call.kind == "chat" and silent)
+
+
+def _told(call: Call) -> str | None:
+    """The status a chat or poll told the client; None where it told none. A poll that is refused tells none."""
+    if call.task is None or not _saw_head(call) or (call.kind == "poll" and not _ok(call)):
+        return None
+    error = call.task.error
+    if error is not None and error.category == "text_only" and not _finished(call):
+        return "incomplete"  # prose that breaks off may have been about to become a job
+    return call.task.status
+
+
+def _told_the_end(call: Call) -> bool:
+    """Nothing is left to ask for: a job that is done but gave no address may be asked for it."""
+    status = _told(call) if _ok(call) else None
+    return status == "failed" or (status == "completed" and call.task is not None and bool(call.task.results))
+
+
+def _fetched(job: Iterable[Call], *roles: str) -> list[Call]:
+    """The downloads of media of these roles; a HEAD fetches nothing."""
+    return [call for call in job if call.role in roles and call.request.method == "GET"]
+
+
+def _streams(call: Call) -> bool:
+    return (_header(call, "content-type") or "").lower().startswith("text/event-stream")
+
+
+def _finished(call: Call) -> bool:
+    """Whether the answer said of itself that it is whole."""
+    if not _streams(call):
+        return call.ended == "eof"
+    envelope = call.task.envelope if call.task else None
+    if envelope is not None and envelope.finish_reason:
+        return True
+    return _DONE.search(body_of(call.reply or ())[: call.received]) is not None
+
+
+def _truncated(call: Call) -> bool:
+    return call.kind == "chat" and call.ended == "eof" and _streams(call) and not _finished(call)
+
+
+def _hopeless(case: _Case, call: Call, time: float) -> bool:
+    """Whether the client had read by then an answer that cannot change."""
+    if call.kind != "chat":
+        # Media and polls that are not there yet are 404; refused for good are the others.
+        final = call.status in _FINAL_STATUSES - {404} and retry_after(call) is None
+        return final and _saw_head(call) and _head_at(call) <= time + _SAME
+    told = case.failure(call, time)
+    if told is None or retry_after(told[0]) is not None:  # the relay itself says that it may change
+        return False
+    teller, error = told
+    if (teller.status or 0) >= 500:  # RFC 9110, 15.6: the server's fault, which may pass whatever it says
+        return False
+    if error.category in _PASSING_CATEGORIES or error.code == "output_moderation":  # another drawing may pass
+        return False
+    return teller.status in _FINAL_STATUSES or error.category in _FINAL_CATEGORIES
+
+
+def _refusal(case: _Case, call: Call, time: float) -> str:
+    told = case.failure(call, time) if call.kind == "chat" else None
+    return f"status {call.status}" + (f" and a failure of category {told[1].category}" if told else "")
+
+
+def _saw_head(call: Call) -> bool:
+    """Whether the client waited for the answer's status."""
+    if call.status is None:
+        return False
+    gone = call.ended in ("left", "timeout", "hang") and call.received == 0 and call.ended_at is not None
+    return not gone or _head_at(call) <= (call.ended_at or 0.0) + _SAME
+
+
+def _read_at(call: Call) -> float:
+    """When the client had read of a call what it ever read. It may close the response much later."""
+    time, left = _head_at(call), call.received
+    for step in call.reply or ():
+        if isinstance(step, Data) and left > 0:
+            time, left = call.time + step.t, left - len(step.data)
+    return time if call.ended_at is None else min(time, call.ended_at)
+
+
+def _head_at(call: Call) -> float:
+    head = head_of(call.reply or ())
+    return call.time + (head.t if head else 0.0)
+
+
+def _header(call: Call, name: str) -> str | None:
+    head = head_of(call.reply or ())
+    return next((value for key, value in head.headers if key.lower() == name), None) if head else None
+
+
+def retry_after(call: Call) -> float | None:
+    """Seconds to wait after the answer's head; None where it says none that can be understood.
+
+    An HTTP date counts from the answer's own Date: virtual time has no calendar.
+    """
+    value = _header(call, "retry-after")
+    if value is None:
+        return None
+    try:
+        wait = float(value)
+    except ValueError:
+        try:
+            due, now = parsedate_to_datetime(value), parsedate_to_datetime(_header(call, "date") or "")
+            wait = (due - now).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return wait if math.isfinite(wait) and wait >= 0 else None
+
+
+def _route(call: Call) -> tuple[str, str]:
+    return (call.request.method, call.request.path)
+
+
+# -- words ----------------------------------------------------------------------------
+
+
+def _finding(name: str, calls: Iterable[Call], seen: str, why: str, remedy: str) -> Finding:
+    sentences = " ".join(f"{text[0].upper()}{text[1:]}." for text in (seen, why, remedy))
+    return Finding(name, tuple(call.number for call in calls), sentences)
+
+
+def _knowledge(call: Call) -> str:
+    """What a call told of its job: numbers and our own words only, none of the relay's."""
+    status = _told(call)
+    if status is None or call.task is None or not call.received:
+        return "nothing yet"
+    return f"{status}, {call.task.progress[-1]:g} %" if call.task.progress else status
+
+
+def _times(calls: Sequence[Call]) -> str:
+    shown = [seconds(call.time) for call in calls[:5]]
+    if len(calls) > len(shown):
+        return f"{', '.join(shown)} and {len(calls) - len(shown)} times more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    """`call 3`, `calls 1, 3-9`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    return f"{'call' if len(numbers) == 1 else 'calls'} {shown}"

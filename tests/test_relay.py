@@ -1,0 +1,378 @@
+"""The relay without I/O: what is played for which request, in which order, and what is said of the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import tickertape
+from tickertape.testing import Fault, Scenario, Tape, UnmatchedRequest, UnplayedError, When
+from tickertape.testing._matching import MatchError
+from tickertape.testing._relay import PlayError, Relay
+from tickertape.testing._wire import Request, body_of, end_of, head_of
+
+CAT = "gpt-image-1.5/cat-drinking-milk"
+
+
+def chat(
+    prompt: str = "a cat", *, model: str = "gpt-image-1.5", image: str | None = None, url: str = "", **body: Any
+) -> Request:
+    content: Any = prompt
+    if image is not None:
+        content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": image}}]
+    request = {"model": model, "messages": [{"role": "user", "content": content}], **body}
+    headers = {"authorization": "Bearer sk-test", "content-type": "application/json"}
+    return Request("POST", url or "https://any.example/v1/chat/completions", headers, json.dumps(request).encode())
+
+
+def get(url: str, method: str = "GET") -> Request:
+    return Request(method, url, {"authorization": "Bearer sk-test"})
+
+
+def content(relay: Relay, request: Request, now: float = 0.0) -> str:
+    """The content that a chat request is answered with."""
+    call = relay.answer(request, now)
+    assert call is not None
+    assert call.reply is not None
+    return str(json.loads(body_of(call.reply))["choices"][0]["message"]["content"])
+
+
+# -- which play -----------------------------------------------------------------------
+
+
+def test_plays_are_asked_in_the_order_in_which_they_were_made() -> None:
+    relay = Relay()
+    relay.play(Scenario.image("first"))
+    relay.play(Scenario.image("second"))
+    assert '"first"' in content(relay, chat())
+    assert '"second"' in content(relay, chat())
+    assert relay.answer(chat(), 0.0) is None
+
+
+def test_a_list_is_a_sequence() -> None:
+    relay = Relay()
+    relay.play([Scenario.image("first"), CAT], times=2)
+    told = [content(relay, chat()) for _ in range(4)]
+    assert ['"first"' in text for text in told] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("when", "right", "wrong"),
+    [
+        pytest.param({"model": "sora-2"}, chat(model="sora-2"), chat(model="sora-2-pro"), id="model"),
+        pytest.param({"model": re.compile("^sora")}, chat(model="sora-2"), chat(), id="model by pattern"),
+        pytest.param({"prompt": "cat"}, chat("a cat"), chat("a dog"), id="prompt holds a text"),
+        pytest.param({"prompt": re.compile("c.t|dog")}, chat("a dog"), chat("a cow"), id="prompt by pattern"),
+        pytest.param({"prompt_is": "a cat"}, chat("a cat"), chat("a cat, please"), id="prompt is a text"),
+        pytest.param({"image": True}, chat(image="https://x.test/a.png"), chat(), id="with an image"),
+        pytest.param({"image": False}, chat(), chat(image="https://x.test/a.png"), id="without an image"),
+        pytest.param({"stream": True}, chat(stream=True), chat(), id="streamed"),
+        pytest.param({"json": {"size": "1:1"}}, chat(size="1:1", n=2), chat(size="16:9"), id="a part of the body"),
+        pytest.param({"json": {"a": {"b": [1]}}}, chat(a={"b": [1], "c": 2}), chat(a={"b": [1, 2]}), id="nested"),
+        pytest.param(
+            {"path": "/pro/v1/chat/completions"},
+            chat(url="https://x.test/pro/v1/chat/completions"),
+            chat(),
+            id="the route",
+        ),
+        pytest.param(lambda call: len(call.prompt) > 5, chat("a long one"), chat("cat"), id="a function of the call"),
+        pytest.param(When(model="m", stream=False), chat(model="m"), chat(model="m", stream=True), id="several"),
+    ],
+)
+def test_a_play_answers_only_what_its_conditions_hold_for(when: Any, right: Request, wrong: Request) -> None:
+    relay = Relay()
+    relay.play(CAT, when=when)
+    assert relay.answer(wrong, 0.0) is None
+    assert relay.answer(right, 0.0) is not None
+
+
+def test_the_nth_call_counts_what_was_answered() -> None:
+    relay = Relay()
+    relay.fail(status=500, when={"call": 2})
+    relay.play(CAT, times=None)
+    statuses = [call.status for _ in range(3) if (call := relay.answer(chat(), 0.0))]
+    assert statuses == [200, 500, 200]
+
+
+def test_several_plays_go_on_at_once() -> None:
+    relay = Relay()
+    relay.play(Scenario.video("a dog").detached(), when={"prompt": "dog"})
+    relay.play(Scenario.video("a cat").detached(), when={"prompt": "cat"})
+    cat = tickertape.parse(content(relay, chat("a cat")))
+    dog = tickertape.parse(content(relay, chat("a dog")))
+    for task in (dog, cat):
+        poll = relay.answer(get(task.links["source"]), 10_000.0)
+        assert poll is not None
+        assert poll.reply is not None
+        assert tickertape.parse_response(body_of(poll.reply)).task_id == task.task_id
+    assert cat.task_id != dog.task_id
+    assert [call.job for call in relay.calls] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ({"modell": "x"}, "found 'modell', expected call, image, json, model"),
+        (3, "expected a When, a dict"),
+    ],
+)
+def test_a_condition_that_is_none_is_refused_early(when: Any, message: str) -> None:
+    with pytest.raises(MatchError, match=message):
+        Relay().play(CAT, when=when)
+
+
+@pytest.mark.parametrize(
+    ("play", "message"),
+    [
+        (lambda relay: relay.play(3), "expected a tape's name or path"),
+        (lambda relay: relay.play([]), "expected at least one"),
+        (lambda relay: relay.play(CAT, times=0), "expected a number above 0"),
+        (lambda relay: relay.play(CAT, fault="reset"), "expected a Fault"),
+        (lambda relay: relay.fail(), "expected one of status= and fault="),
+        (lambda relay: relay.fail(status=429, fault=Fault.refused()), "expected one of status= and fault="),
+        (lambda relay: relay.fail(fault="reset"), "expected a Fault"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_early(play: Any, message: str) -> None:
+    with pytest.raises(PlayError, match=message):
+        play(Relay())
+
+
+# -- failures -------------------------------------------------------------------------
+
+
+def test_a_failure_comes_first_and_then_the_answer() -> None:
+    relay = Relay()
+    relay.fail(status=429, retry_after=2, times=2)
+    relay.play(CAT)
+    calls = [relay.answer(chat(), t) for t in (0.0, 2.0, 4.0)]
+    assert [call.status for call in calls if call] == [429, 429, 200]
+    assert calls[0] is not None
+    head = head_of(calls[0].reply or ())
+    assert head is not None
+    assert ("retry-after", "2") in head.headers
+
+
+def test_a_fault_breaks_the_answer_behind_it_and_leaves_it_to_be_played() -> None:
+    relay = Relay()
+    relay.fail(fault=Fault.reset(frame=3))
+    relay.play(CAT)
+    broken, whole = relay.answer(chat(stream=True), 0.0), relay.answer(chat(stream=True), 0.0)
+    assert broken is not None
+    assert whole is not None
+    assert end_of(broken.reply or ()).how == "reset"
+    assert end_of(whole.reply or ()).how == "eof"
+    assert body_of(whole.reply or ()).startswith(body_of(broken.reply or ()))
+    relay.verify()
+
+
+def test_a_fault_with_nothing_behind_it_breaks_a_picture() -> None:
+    relay = Relay()
+    relay.fail(fault=Fault.stall(frame=1))
+    call = relay.answer(chat("a cat", stream=True), 0.0)
+    assert call is not None
+    assert end_of(call.reply or ()).how == "timeout"
+
+
+def test_one_seed_breaks_the_same_way() -> None:
+    def broken(seed: int) -> list[bytes]:
+        relay = Relay(seed=seed)
+        relay.play(CAT, times=4, fault=Fault.close())
+        calls = [relay.answer(chat(stream=True), 0.0) for _ in range(4)]
+        return [body_of(call.reply or ()) for call in calls if call]
+
+    assert broken(7) == broken(7)
+    assert broken(7) != broken(8)
+
+
+# -- the rules of the relay -----------------------------------------------------------
+
+
+def test_a_request_that_a_relay_refuses_is_refused_and_plays_nothing() -> None:
+    relay = Relay()
+    relay.play(CAT)
+    request = chat()
+    nameless = Request("POST", request.url, {}, request.body)
+    assert [relay.answer(r, 0.0).status for r in (nameless, chat(model=""), request)] == [401, 400, 200]  # type: ignore[union-attr]
+    assert Relay(validate=False).answer(nameless, 0.0) is None
+
+
+# -- tapes ----------------------------------------------------------------------------
+
+TWO_POLLS = """\
+{"tape": 1, "title": "two polls"}
+{"request": {"method": "POST", "path": "/v1/chat/completions", "headers": {}, "json": {}}}
+{"response": {"status": 200, "headers": {"content-type": "application/json"}}}
+{"t": 1, "data": "{\\"choices\\": [{\\"message\\": {\\"content\\": \\"> ID: `task_1`\\\\n> 排队中\\"}}]}"}
+{"t": 1, "end": "eof"}
+{"request": {"method": "GET", "path": "/source/task_1", "headers": {}}}
+{"response": {"status": 200, "headers": {"content-type": "application/json"}}}
+{"t": 0.1, "data": "{\\"id\\": \\"task_1\\", \\"status\\": \\"processing\\", \\"progress\\": 40}"}
+{"t": 0.1, "end": "eof"}
+{"request": {"method": "GET", "path": "/source/task_1", "headers": {}}}
+{"response": {"status": 200, "headers": {"content-type": "application/json"}}}
+{"t": 0.1, "data": "{\\"id\\": \\"task_1\\", \\"status\\": \\"completed\\", \\"video_url\\": \\"https://x.test/a.mp4\\"}"}
+{"t": 0.1, "end": "eof"}
+"""
+
+
+def test_a_tape_answers_the_polls_it_recorded_in_order() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS, name="polls"))
+    assert "排队中" in content(relay, chat())
+    polls = [relay.answer(get("https://any.example/source/task_1"), t) for t in (10.0, 20.0, 30.0)]
+    statuses = [tickertape.parse_response(body_of(p.reply or ())).status for p in polls if p]
+    assert statuses == ["in_progress", "completed"]
+    assert polls[2] is None, "a third poll was not recorded, and what it would say is not made up"
+    relay.verify()
+
+
+def test_a_tape_that_was_played_in_part_fails_the_test() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS, name="polls"))
+    content(relay, chat())
+    relay.answer(get("https://any.example/source/task_1"), 10.0)
+    with pytest.raises(UnplayedError, match="played in part: GET /source/task_1 was never asked for"):
+        relay.verify()
+
+
+def test_a_tape_played_optionally_may_be_played_in_part_or_not_at_all() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS, name="polls"), optional=True)
+    relay.verify()
+    content(relay, chat())
+    relay.verify()
+
+
+def test_the_media_of_a_tape_are_valid_stand_ins_of_their_kind() -> None:
+    relay = Relay()
+    relay.play("sora-2/kite-festival")
+    (result,) = tickertape.parse(content(relay, chat())).results
+    video, cover = relay.answer(get(result.url), 0.0), relay.answer(get(result.poster_url or ""), 0.0)
+    assert video is not None
+    assert cover is not None
+    assert body_of(video.reply or ())[4:8] == b"ftyp"
+    assert body_of(cover.reply or ())[8:12] == b"WEBP"
+    assert (video.kind, video.role, cover.role) == ("media", "result", "poster")
+
+
+# -- the world behind the links -------------------------------------------------------
+
+
+def test_a_job_goes_on_behind_its_source_link_in_the_relays_time() -> None:
+    relay = Relay(virtual=False)
+    relay.play(Scenario.video("a kite").queue(2).progress(20, 60).pace(10).detached())
+    task = tickertape.parse(content(relay, chat()))
+    seen = []
+    for t in range(0, 400, 10):
+        call = relay.answer(get(task.links["source"]), float(t))
+        assert call is not None
+        seen.append(tickertape.parse_response(body_of(call.reply or ())).status)
+    assert list(dict.fromkeys(seen)) == ["queued", "in_progress", "completed"]
+
+
+def test_polls_without_a_pause_move_the_job_so_that_no_client_asks_for_ever() -> None:
+    relay = Relay()
+    relay.play(Scenario.video("a kite").queue(2).progress(20, 60).pace(10).detached())
+    task = tickertape.parse(content(relay, chat()))
+    polls, status = 0, ""
+    while status != "completed" and polls < 100:
+        polls += 1
+        call = relay.answer(get(task.links["source"]), 0.0)
+        assert call is not None
+        status = tickertape.parse_response(body_of(call.reply or ())).status
+    assert 4 < polls < 20
+
+
+def test_a_head_request_gets_the_head_alone() -> None:
+    relay = Relay()
+    relay.play(CAT)
+    result = tickertape.parse(content(relay, chat())).results[0]
+    call = relay.answer(get(result.url, "HEAD"), 0.0)
+    assert call is not None
+    assert body_of(call.reply or ()) == b""
+    assert call.status == 200
+
+
+def test_models_are_those_that_were_played_for_or_asked_for() -> None:
+    relay = Relay()
+    relay.play(CAT, when={"model": "gpt-image-1.5"})
+    listed = relay.answer(get("https://any.example/v1/models"), 0.0)
+    one = relay.answer(get("https://any.example/v1/models/gpt-image-1.5"), 0.0)
+    none = relay.answer(get("https://any.example/v1/models/nonsense"), 0.0)
+    assert listed is not None
+    assert [m["id"] for m in json.loads(body_of(listed.reply or ()))["data"]] == ["gpt-image-1.5"]
+    assert (one and one.status, none and none.status) == (200, 404)
+    keyless = relay.answer(Request("GET", "https://any.example/v1/models"), 0.0)
+    assert keyless is not None
+    assert keyless.status == 401
+
+
+# -- what matches nothing -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("play", "request_", "told"),
+    [
+        pytest.param(lambda relay: None, chat(), "nothing was played", id="nothing was played"),
+        pytest.param(
+            lambda relay: relay.play(CAT, when={"model": "sora-2"}),
+            chat(),
+            "nearest: tape gpt-image-1.5/cat-drinking-milk\n  "
+            "differs in model: expected 'sora-2', found 'gpt-image-1.5'",
+            id="another model",
+        ),
+        pytest.param(
+            lambda relay: (relay.play(CAT), relay.answer(chat(), 0.0)),
+            chat(),
+            "differs in times: it was played 1 of 1 already\n  remedy: play it with times=2",
+            id="exhausted",
+        ),
+        pytest.param(
+            lambda relay: (relay.play(CAT), relay.answer(chat(), 0.0)),
+            get("https://filesystem.site/cdn/download/20251219/other.png"),
+            "nearest: https://filesystem.site/cdn/download/20251219/",
+            id="a link of no answer",
+        ),
+    ],
+)
+def test_an_unmatched_request_is_told_with_the_nearest_play_the_difference_and_the_remedy(
+    play: Any, request_: Request, told: str
+) -> None:
+    relay = Relay()
+    play(relay)
+    assert relay.answer(request_, 1.0) is None
+    error = relay.unmatched(request_, 1.0)
+    assert isinstance(error, UnmatchedRequest)
+    assert not isinstance(error, Exception), "an SDK that retries on every exception must let it through"
+    assert told in str(error)
+    assert "remedy: " in str(error)
+    assert relay.calls.last.kind == "unmatched"
+    with pytest.raises(UnmatchedRequest):
+        relay.verify()
+
+
+def test_base_url_narrows_what_is_answered() -> None:
+    relay = Relay(base_url="https://one.example/v1/")
+    relay.play(CAT)
+    assert relay.answer(chat(url="https://two.example/v1/chat/completions"), 0.0) is None
+    assert "outside base_url='https://one.example/v1'" in str(
+        relay.unmatched(chat(url="https://two.example/v1/chat/completions"), 0.0)
+    )
+    assert relay.answer(get("https://two.example/v1/models"), 0.0) is None
+    assert relay.answer(chat(url="https://one.example/v1/chat/completions"), 0.0) is not None
+
+
+def test_what_was_played_and_never_asked_for_fails_the_test() -> None:
+    relay = Relay()
+    relay.play(CAT, times=3)
+    relay.fail(status=500, optional=True)
+    relay.answer(chat(), 0.0)
+    with pytest.raises(UnplayedError, match="cat-drinking-milk was played 1 of 3 times"):
+        relay.verify()
+    relay.reset()
+    relay.verify()
+    assert len(relay.calls) == 0

@@ -1,0 +1,474 @@
+"""The verdict on the client: each finding where it is due, and each near miss let go."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tickertape import TickertapeError, parse_response
+from tickertape.testing._journal import Call, Calls
+from tickertape.testing._verdict import (
+    FINDINGS,
+    ClientMisbehaved,
+    Finding,
+    UnknownFinding,
+    allowed,
+    judge,
+    render_findings,
+)
+from tickertape.testing._wire import Data, End, Reply, Request, body_of, end_of, streamed, whole
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+ORIGIN = "http://relay.test"
+DONE = b"data: [DONE]\n\n"
+
+
+def file(name: str) -> bytes:
+    return (FIXTURES / name).read_bytes()
+
+
+def completion(content: str) -> Reply:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    return whole(200, {"choices": [choice]})
+
+
+def sse(content: str, end: str = "eof", *, done: bytes = b"") -> Reply:
+    """A stream, a frame a second, of the lines of a content."""
+    frames = [{"choices": [{"index": 0, "delta": {"content": line}}]} for line in content.splitlines(keepends=True)]
+    data = [Data(at + 1.0, b"data: " + json.dumps(f).encode() + b"\n\n") for at, f in enumerate(frames)]
+    data += [Data(len(data) + 1.0, done)] if done else []
+    return streamed(200, data, head_at=0.5, end=End(data[-1].t if data else 0.5, end))  # type: ignore[arg-type]
+
+
+LINKS = "> ID: `task_1`\n>[Source Data](http://relay.test/source/task_1)\n"
+RUNNING = LINKS + "> Queuing..\n> Generating..\n>🏃 Progress 36.."
+NAMELESS = "> Queuing..\n> Generating..\n"
+FAILED = RUNNING + "\n> 生成失败: timeout\n"
+MODERATED = RUNNING + "\n> 生成失败\n> 失败原因：input_moderation\n"
+REDRAWN = MODERATED.replace("input", "output")
+VIDEO = RUNNING + "\n> Done ✅\n\n![cover](http://relay.test/a.webp)\n[在线播放▶️](http://relay.test/a.mp4)\n"
+INLINE = RUNNING + "\n![image](data:image/png;base64,AAAA)\n"
+NO_ADDRESS = RUNNING + "\n> 生成完成 ✅\n"
+HALF = 300
+"""Bytes of a stream: more than its links, less than a result."""
+WORDS = "I would rather talk about the weather."
+STREAM = streamed(200, [Data(1.0, file("sora-2/lighthouse-remix.sse"))])
+CUT = streamed(200, [Data(1.0, file("sora-2/cut-while-running.sse"))])
+POLL_RUNNING = whole(200, file("poll/running.json"))
+POLL_DONE = whole(200, file("poll/completed-after-retries.json"))
+POLL_FAILED = whole(200, file("poll/failed-without-a-word.json"))
+
+
+def refused(status: int, *, t: float = 0.0, error: str = "no", **headers: str) -> Reply:
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return whole(status, {"error": {"message": error}}, headers=fields, t=t)
+
+
+class Story:
+    """A journal told call by call: each begins `after` seconds after the one before it ended."""
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+        self.now = 0.0
+
+    def chat(self, reply: Reply | None, *, prompt: str = "a cat", stream: bool = False, **told: Any) -> Story:
+        body = {"model": "m", "messages": [{"role": "user", "content": prompt}], "stream": stream}
+        headers = told.pop("headers", {})
+        told.setdefault("job", len(self.calls.chats))
+        asked = Request("POST", f"{ORIGIN}/v1/chat/completions", headers, json.dumps(body).encode())
+        return self._call(asked, "chat", reply, **told)
+
+    def poll(self, reply: Reply, *, after: float = 5.0, job: Any = 0, kind: Any = "poll", **told: Any) -> Story:
+        return self._call(Request("GET", f"{ORIGIN}/source/{job}"), kind, reply, after=after, job=job, **told)
+
+    def media(self, role: str, *, status: int = 200, method: str = "GET", job: Any = 0, **told: Any) -> Story:
+        return self._call(Request(method, f"{ORIGIN}/{role}"), "media", whole(status, b"x"), role=role, job=job, **told)
+
+    def _call(
+        self,
+        request: Request,
+        kind: Any,
+        reply: Reply | None,
+        *,
+        job: Any,
+        role: str | None = None,
+        after: float = 0.0,
+        received: int | None = None,
+        ended: Any = "",
+        ended_at: float | None = None,
+    ) -> Story:
+        self.now += after
+        call = Call(len(self.calls) + 1, self.now, request, kind, "a play", reply, role, job)
+        if reply is not None:
+            call.received = len(body_of(reply)) if received is None else received
+            call.ended = ended or (ended if ended is None else end_of(reply).how)
+            if call.ended is not None:
+                call.ended_at = self.now + end_of(reply).t if ended_at is None else ended_at
+                self.now = max(self.now, call.ended_at)
+        self.calls.append(call)
+        return self
+
+    def findings(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [(finding.name, finding.calls) for finding in judge(self.calls, end_time=self.now)]
+
+
+Told = Callable[[Story], Story]
+
+
+def refusals(number: int, reply: Reply, *, after: float = 1.0) -> Told:
+    def told(story: Story) -> Story:
+        for _ in range(number):
+            story.chat(reply, after=after)
+        return story
+
+    return told
+
+
+def polls(number: int, *, after: float, reply: Reply = POLL_RUNNING, kind: str = "poll") -> Told:
+    def told(story: Story) -> Story:
+        story.chat(completion(RUNNING))
+        for _ in range(number):
+            story.poll(reply, after=after, kind=kind)
+        return story.poll(POLL_DONE)
+
+    return told
+
+
+def side_by_side(story: Story) -> Story:
+    for job in range(9):
+        story.chat(completion(RUNNING), prompt=f"cat {job}")
+    for job in range(9):
+        story.poll(POLL_DONE, after=0.0, job=job)
+    return story
+
+
+DATES: dict[str, Any] = {"date": "Sun, 22 Nov 2026 12:00:00 GMT", "retry_after": "Sun, 22 Nov 2026 12:00:09 GMT"}
+LATER = {"authorization": "Bearer two"}
+
+MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
+    "submitted_twice": {
+        "after success": (lambda s: s.chat(STREAM).chat(STREAM), (1, 2)),
+        "after a mid-stream reset": (lambda s: s.chat(sse(RUNNING, "reset")).chat(STREAM), (1, 2)),
+        "before the head came": (
+            lambda s: s.chat(whole(200, VIDEO, t=90.0), received=0, ended="timeout", ended_at=30.0).chat(STREAM),
+            (1, 2),
+        ),
+        "after a poll that was refused": (
+            lambda s: s.chat(completion(RUNNING)).poll(refused(500)).chat(STREAM),
+            (1, 3),
+        ),
+        "never answered": (
+            lambda s: s.chat((End(0.0, "timeout"),), received=0, ended="timeout", ended_at=30.0).chat(STREAM),
+            (1, 2),
+        ),
+        "unstreamed the second time": (lambda s: s.chat(CUT, stream=True).chat(completion(VIDEO)), (1, 2)),
+        "while the first runs": (lambda s: s.chat(sse(VIDEO), received=0, ended=None).chat(STREAM), (1, 2)),
+        "over and over": (lambda s: s.chat(STREAM).chat(STREAM).chat(refused(500)).chat(STREAM), (1, 2, 3, 4)),
+        "failed unread": (
+            lambda s: s.chat(sse(FAILED), received=60, ended="left", ended_at=1.0).chat(STREAM),
+            (1, 2),
+        ),
+        "refused, then taken, then again": (lambda s: s.chat(refused(503)).chat(STREAM).chat(STREAM), (2, 3)),
+    },
+    "retry_after_ignored": {
+        "chat in seconds": (lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, after=8.0), (1, 2)),
+        "chat with another prompt": (
+            lambda s: s.chat(refused(503, retry_after="0.5")).chat(STREAM, prompt="a dog", after=0.4),
+            (1, 2),
+        ),
+        "by date": (lambda s: s.chat(refused(429, **DATES)).chat(STREAM, after=8.9), (1, 2)),
+        "counted from the answer": (
+            lambda s: s.chat(refused(429, t=5.0, retry_after="9")).chat(STREAM, after=6.0),
+            (1, 2),
+        ),
+        "poll": (
+            lambda s: s.chat(completion(RUNNING)).poll(refused(429, retry_after="9")).poll(POLL_DONE, after=5.0),
+            (2, 3),
+        ),
+    },
+    "retried_hopeless": {
+        **{f"status {status}": (refusals(2, refused(status)), (1, 2)) for status in (400, 401, 403, 404, 422)},
+        "three times": (refusals(3, refused(400)), (1, 2, 3)),
+        "quota as 429": (refusals(2, refused(429, error="insufficient balance")), (1, 2)),
+        "moderation in a stream": (lambda s: s.chat(sse(MODERATED)).chat(STREAM), (1, 2)),
+        "moderation told by a poll": (
+            lambda s: (
+                s.chat(completion(RUNNING)).poll(whole(200, {"status": "failed", "error": "policy"})).chat(STREAM)
+            ),
+            (1, 3),
+        ),
+        "a link that ran out": (
+            lambda s: s.chat(STREAM).media("result", status=403).media("result", status=403),
+            (2, 3),
+        ),
+    },
+    "hammered": {
+        "three too soon": (polls(4, after=0.2), (2, 3, 4, 5)),
+        "its page": (polls(6, after=0.0, kind="web"), (2, 3, 4, 5, 6, 7)),
+        "refused": (polls(4, after=0.2, reply=refused(500)), (2, 3, 4, 5)),
+    },
+    "polled_after_end": {
+        "completed": (lambda s: s.chat(completion(RUNNING)).poll(POLL_DONE).poll(POLL_DONE).poll(POLL_DONE), (2, 3, 4)),
+        "failed": (lambda s: s.chat(completion(RUNNING)).poll(POLL_FAILED).poll(POLL_FAILED), (2, 3)),
+        "told by the chat": (lambda s: s.chat(STREAM).poll(POLL_DONE), (1, 2)),
+        "failure told by the chat": (lambda s: s.chat(sse(FAILED)).poll(POLL_DONE), (1, 2)),
+        "left open": (lambda s: s.chat(sse(VIDEO), ended=None).poll(POLL_DONE, after=60.0), (1, 2)),
+    },
+    "gave_up": {
+        "answered with a link": (lambda s: s.chat(completion(RUNNING)), (1,)),
+        "an acknowledgement": (lambda s: s.chat(whole(200, file("poll/acknowledged.json"))), (1,)),
+        "stream with [DONE]": (lambda s: s.chat(sse(RUNNING, done=DONE)), (1,)),
+        "stream left early": (lambda s: s.chat(sse(VIDEO), received=HALF, ended="left"), (1,)),
+        "stream left before a link": (lambda s: s.chat(sse(NAMELESS), received=90, ended="left"), (1,)),
+        "stream left open": (lambda s: s.chat(sse(VIDEO), received=HALF, ended=None), (1,)),
+        "left unheard": (lambda s: s.chat(whole(200, VIDEO, t=9.0), received=0, ended="left", ended_at=3.0), (1,)),
+        "polled once": (lambda s: s.chat(completion(RUNNING)).poll(POLL_RUNNING), (2,)),
+        "cut, then polled once": (lambda s: s.chat(CUT).poll(POLL_RUNNING), (2,)),
+    },
+    "truncated_accepted": {
+        "cut while running": (lambda s: s.chat(CUT), (1,)),
+        "cut before a link": (lambda s: s.chat(sse(NAMELESS)), (1,)),
+        "nothing but the head": (lambda s: s.chat(sse("")), (1,)),
+        "cut in its first words": (lambda s: s.chat(sse(WORDS)), (1,)),
+    },
+    "preview_downloaded": {
+        "cover": (lambda s: s.chat(STREAM).media("poster"), (2,)),
+        "preview and cover": (lambda s: s.chat(completion(VIDEO)).media("preview").media("poster"), (2, 3)),
+        "result only looked at": (lambda s: s.chat(STREAM).media("result", method="HEAD").media("poster"), (3,)),
+        "result of another job": (
+            lambda s: s.chat(STREAM).chat(STREAM, prompt="a dog").media("result", job=1).media("poster"),
+            (4,),
+        ),
+    },
+    "no_read_timeout": {
+        "in a stream": (lambda s: s.chat(sse(RUNNING, "timeout"), ended="hang"), (1,)),
+        "before the head": (lambda s: s.chat((End(0.0, "timeout"),), ended="hang"), (1,)),
+    },
+}
+
+BEHAVED: dict[str, dict[str, Told]] = {
+    "submitted_twice": {
+        "another prompt": lambda s: s.chat(STREAM).chat(STREAM, prompt="a dog"),
+        **{f"refused with {status}": refusals(2, refused(status)) for status in (408, 409, 429, 500, 502, 503)},
+        "no connection": refusals(2, (End(0.0, "refused"),)),
+        "reset before a head": refusals(2, (End(0.0, "reset"),)),
+        "the job failed": lambda s: s.chat(sse(FAILED)).chat(STREAM),
+        "the job failed and its stream was closed late": lambda s: s.chat(
+            sse(FAILED), ended="left", ended_at=90.0
+        ).chat(STREAM, after=-60.0),
+        "the job failed and its stream was never closed": lambda s: s.chat(sse(FAILED), ended=None).chat(
+            STREAM, after=60.0
+        ),
+        "a poll told of the failure": lambda s: s.chat(sse(RUNNING, "reset")).poll(POLL_FAILED).chat(STREAM),
+        "an error frame": lambda s: s.chat(streamed(200, [Data(0.1, file("errors/error-event.sse"))])).chat(STREAM),
+        "only words": lambda s: s.chat(completion(WORDS)).chat(STREAM),
+        "only words, not wrapped": lambda s: s.chat(whole(200, WORDS)).chat(STREAM),
+    },
+    "retry_after_ignored": {
+        "waited": lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, after=9.0),
+        "waited by date": lambda s: s.chat(refused(429, **DATES)).chat(STREAM, after=9.0),
+        "another route": lambda s: s.poll(refused(429, retry_after="9"), job=1).chat(STREAM).poll(POLL_DONE, job=2),
+        "sent before the refusal came": lambda s: s.chat(refused(429, t=5.0, retry_after="9"), ended_at=0.0).chat(
+            STREAM, prompt="a dog", after=4.0
+        ),
+        "another status": lambda s: s.chat(refused(500, retry_after="9")).chat(STREAM),
+        "nonsense": lambda s: s.chat(refused(429, retry_after="soon")).chat(STREAM),
+        "not a number": lambda s: s.chat(refused(429, retry_after="nan")).chat(STREAM),
+        "a date without a Date": lambda s: s.chat(refused(429, retry_after=DATES["retry_after"])).chat(STREAM),
+        "left unheard": lambda s: s.chat(
+            refused(429, t=5.0, retry_after="9"), received=0, ended="timeout", ended_at=1.0
+        ).chat(STREAM, after=5.0),
+    },
+    "retried_hopeless": {
+        "no channel as 503": refusals(2, whole(503, file("errors/no-channel.json"))),
+        "with another key": lambda s: s.chat(refused(401)).chat(STREAM, headers=LATER),
+        "with another prompt": lambda s: s.chat(sse(MODERATED)).chat(STREAM, prompt="a nicer cat"),
+        "the relay says later": lambda s: s.chat(refused(404, retry_after="1")).chat(STREAM, after=1.0),
+        "busy upstream as 400": refusals(2, refused(400, error="当前分组上游负载已饱和")),
+        "rate limit as 403": refusals(2, refused(403, error="rate limit")),
+        "another drawing may pass": lambda s: s.chat(sse(REDRAWN)).chat(STREAM),
+        "not there yet": lambda s: s.chat(STREAM).media("result", status=404).media("result"),
+        "poll not there yet": lambda s: s.chat(completion(RUNNING)).poll(refused(404)).poll(POLL_DONE),
+    },
+    "hammered": {
+        "in time": polls(9, after=1.0),
+        "two too soon": polls(3, after=0.2),
+        "jobs side by side": side_by_side,
+    },
+    "polled_after_end": {
+        "until the end": lambda s: s.chat(completion(RUNNING)).poll(POLL_RUNNING).poll(POLL_DONE),
+        "poll refused": lambda s: s.chat(completion(RUNNING)).poll(refused(500)).poll(refused(404)).poll(POLL_DONE),
+        "cut in its first words": lambda s: s.chat(sse(WORDS)).poll(POLL_DONE),
+        "done without an address": lambda s: s.chat(completion(NO_ADDRESS)).poll(POLL_DONE),
+        "the link ran out": lambda s: s.chat(STREAM).media("result", status=403).poll(POLL_DONE),
+        "asked while the end was on its way": lambda s: (
+            s.chat(completion(RUNNING)).poll(whole(200, body_of(POLL_DONE), t=3.0), ended=None).poll(POLL_DONE, after=1)
+        ),
+    },
+    "gave_up": {
+        "completed": lambda s: s.chat(STREAM),
+        "left after the result": lambda s: s.chat(
+            sse(VIDEO + "\nbye\n"), received=len(body_of(sse(VIDEO))), ended="left"
+        ),
+        "failed": lambda s: s.chat(sse(FAILED)),
+        "nowhere to ask": lambda s: s.chat(completion(NAMELESS)),
+        "left behind [DONE], nowhere to ask": lambda s: s.chat(sse(NAMELESS, done=DONE), ended="left"),
+        "reset": lambda s: s.chat(sse(RUNNING, "reset")),
+        "closed": lambda s: s.chat(sse(RUNNING, "closed")),
+        "timed out": lambda s: s.chat(sse(RUNNING, "timeout")),
+        "the poll failed": lambda s: s.chat(completion(RUNNING)).poll(refused(500)),
+        "the poll timed out": lambda s: s.chat(completion(RUNNING)).poll((End(0.0, "timeout"),)),
+        "looked at its page": lambda s: s.chat(completion(RUNNING)).poll(whole(200, "<html>"), kind="web"),
+        "fetched the result": lambda s: s.chat(completion(RUNNING)).media("result"),
+        "refused": lambda s: s.chat(refused(503)),
+    },
+    "truncated_accepted": {
+        "polled": lambda s: s.chat(CUT).poll(POLL_DONE),
+        "the poll failed": lambda s: s.chat(CUT).poll(refused(500)),
+        "result, but no [DONE]": lambda s: s.chat(sse(VIDEO)),
+        "words with [DONE]": lambda s: s.chat(sse(WORDS, done=DONE)),
+        "verdict": lambda s: s.chat(sse(FAILED)),
+        "an error": lambda s: s.chat(sse(NAMELESS, "closed")),
+    },
+    "preview_downloaded": {
+        "and the result": lambda s: s.chat(STREAM).media("poster").media("result"),
+        "and the download": lambda s: s.chat(STREAM).media("download").media("preview"),
+        "of a job that failed": lambda s: s.chat(sse(FAILED)).media("preview"),
+        "of a result that came inline": lambda s: s.chat(completion(INLINE)).media("preview"),
+    },
+    "no_read_timeout": {"timed out": lambda s: s.chat(sse(RUNNING, "timeout"))},
+}
+
+
+def test_every_finding_has_its_cases() -> None:
+    assert MISBEHAVED.keys() == BEHAVED.keys() == FINDINGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [pytest.param(name, case, id=f"{name}: {case}") for name in MISBEHAVED for case in MISBEHAVED[name]],
+)
+def test_what_the_client_did_wrong_is_found(name: str, case: str) -> None:
+    told, calls = MISBEHAVED[name][case]
+    found = dict(told(Story()).findings())
+    assert found.get(name) == calls
+    # One mistake is one finding; some of these stories also stop before their job's end.
+    assert found.keys() <= {name, "gave_up"}
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [pytest.param(name, case, id=f"not {name}: {case}") for name in BEHAVED for case in BEHAVED[name]]
+)
+def test_what_is_no_mistake_is_let_go(name: str, case: str) -> None:
+    assert BEHAVED[name][case](Story()).findings() == []
+
+
+@pytest.mark.parametrize(("interval", "found"), [(0.2, False), (1.0, True)])
+def test_the_interval_between_polls_can_be_chosen(interval: float, found: bool) -> None:
+    story = polls(9, after=0.2)(Story())
+    assert bool(judge(story.calls, end_time=story.now, minimum_poll_interval=interval)) is found
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FIXTURES.glob("*/*.sse")))
+def test_wherever_a_stream_breaks_off_there_is_one_finding_until_the_job_is_over(name: str) -> None:
+    [path] = FIXTURES.glob(f"*/{name}.sse")
+    data = path.read_bytes()
+    for received in range(0, len(data), 61):
+        task = parse_response(data[:received], 200)
+        over = task.status == "completed" or (task.error is not None and task.error.category != "text_only")
+        cut = Story().chat(streamed(200, [Data(1.0, data[:received])])).findings()
+        left = Story().chat(streamed(200, [Data(1.0, data)]), received=received, ended="left").findings()
+        ended = bool(task.envelope and task.envelope.finish_reason)
+        assert left == ([] if over or (ended and not task.task_id) else [("gave_up", (1,))])
+        assert cut == left if ended else cut == ([] if over else [("truncated_accepted", (1,))])
+
+
+def test_nothing_is_found_where_nothing_was_asked() -> None:
+    assert judge([], end_time=0.0) == []
+    assert Story()._call(Request("GET", ORIGIN), "unmatched", None, job=None).findings() == []
+
+
+def test_calls_of_no_known_job_are_told_apart_by_their_urls() -> None:
+    story = Story()
+    for number in range(8):
+        request = Request("GET", f"{ORIGIN}/source/{number % 2}")
+        story._call(request, "poll", POLL_RUNNING, after=0.2, job=None)
+    assert [name for name, _ in story.findings()] == ["hammered", "hammered", "gave_up", "gave_up"]
+    assert Story().chat(STREAM, job=None).chat(STREAM, prompt="a dog", job=None).findings() == []
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_finding_is_explained_in_three_short_sentences(name: str) -> None:
+    for told, _ in MISBEHAVED[name].values():
+        story = told(Story())
+        [finding] = [f for f in judge(story.calls, end_time=story.now) if f.name == name]
+        assert finding.explanation.count(". ") == 2
+        assert finding.explanation.endswith(".")
+        assert "call" in str(finding)
+        assert len(str(finding)) < 600
+
+
+def test_a_finding_tells_numbers_times_and_the_remedy() -> None:
+    story = Story().chat(sse(RUNNING, "reset")).chat(STREAM, headers={"x-stainless-retry-count": "1"})
+    [finding] = judge(story.calls, end_time=story.now)
+    assert str(finding) == (
+        "submitted_twice (calls 1, 2): The paid request of call 1 was sent again, by the SDK's own retry, at 5 s, "
+        "though the relay had taken it at 0 s and the client had not read of a failure (it read: incomplete, 36 %). "
+        "The relay runs, and charges, the same job once more. Poll the job that runs instead, and give paid requests "
+        "max_retries=0 and a timeout longer than a job."
+    )
+
+
+def test_a_truncated_stream_tells_what_cannot_be_seen_and_how_to_allow_it() -> None:
+    [finding] = judge(Story().chat(CUT).calls, end_time=1.0)
+    assert "an exception your own code raised cannot be seen from here" in finding.explanation
+    assert "allow truncated_accepted" in finding.explanation
+
+
+def test_findings_come_in_the_order_in_which_they_began() -> None:
+    story = Story().chat(CUT, prompt="a").chat(refused(400)).chat(refused(400)).chat(CUT, prompt="b")
+    assert story.findings() == [
+        ("truncated_accepted", (1,)),
+        ("retried_hopeless", (2, 3)),
+        ("truncated_accepted", (4,)),
+    ]
+
+
+def test_findings_are_rendered_with_the_names_to_allow() -> None:
+    findings = [Finding("gave_up", (1, 2, 5, 6, 7), "A. B. C."), Finding("hammered", (3,), "D. E. F.")] * 2
+    assert render_findings(findings[:2]).splitlines() == [
+        "the client misbehaved: 2 findings",
+        "- gave_up (calls 1, 2, 5-7): A. B. C.",
+        "- hammered (call 3): D. E. F.",
+        'What is meant to be so is allowed by name: allow=["gave_up", "hammered"]',
+    ]
+    assert render_findings(findings).endswith('allow=["gave_up", "hammered"]')
+    assert render_findings(findings[:1]).startswith("the client misbehaved: one finding\n")
+    assert render_findings([]) == ""
+
+
+def test_the_error_carries_its_findings_to_another_process() -> None:
+    finding = Finding("gave_up", (1,), "A. B. C.")
+    error = pickle.loads(pickle.dumps(ClientMisbehaved([finding])))
+    assert error.findings == (finding,)
+    assert str(error) == render_findings([finding])
+    assert isinstance(error, AssertionError)
+
+
+@pytest.mark.parametrize("names", [[], ["gave_up"], ("gave_up", "hammered"), FINDINGS, "gave_up"])
+def test_findings_are_allowed_by_name(names: Any) -> None:
+    assert allowed(names) == ({"gave_up"} if names == "gave_up" else set(names))
+
+
+@pytest.mark.parametrize("names", [["gave_up", "gaveup"], "gaveup"])
+def test_an_unknown_name_is_an_error_that_lists_the_names(names: Any) -> None:
+    with pytest.raises(UnknownFinding, match="no finding is called 'gaveup'; there are submitted_twice, ") as error:
+        allowed(names)
+    assert isinstance(error.value, ValueError)
+    assert isinstance(error.value, TickertapeError)
+    assert all(name in str(error.value) for name in FINDINGS)
