@@ -1,0 +1,279 @@
+"""What is a secret: by its shape, or by the name it goes by. Vocabulary; `redaction.py` applies it.
+
+Shapes are bounded on the left by what cannot be part of them, and repeat possessively
+or up to a bound, so that every search is linear.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ._rewrite import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A kind of secret, and how it is found.
+
+    A pattern finds its group named `secret`, else its first group, else all of its match.
+    A function gets a text and returns spans in it (start, end); the text is a `Passage`,
+    which tells its `kind`, `name` and `side`, and is asked again decoded where it is
+    written with escapes.
+    """
+
+    name: str
+    pattern: str | re.Pattern[str] | Callable[[str], Iterable[tuple[int, int]]]
+    family: str = "secret"
+    """What placeholders are named after: lower-case letters."""
+    side: Literal["request", "response"] | None = None
+    """Where it is looked for; None is both."""
+    source: str = ""
+    """Who documents the form."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z]+", self.family):
+            raise ValueError(f"family {self.family!r} of rule {self.name!r}: expected lower-case letters")
+        if isinstance(self.pattern, str):
+            object.__setattr__(self, "pattern", re.compile(self.pattern))
+
+    def find(self, text: Passage) -> Iterable[tuple[int, int]]:
+        """Spans of the secrets, empty ones included."""
+        if self.side not in (None, text.side):
+            return ()
+        if callable(self.pattern):
+            return self.pattern(text)
+        assert isinstance(self.pattern, re.Pattern)
+        group: str | int = "secret" if "secret" in self.pattern.groupindex else min(self.pattern.groups, 1)
+        return (match.span(group) for match in self.pattern.finditer(text))
+
+
+# -- by shape -----------------------------------------------------------------------
+
+_LEFT = r"(?<![A-Za-z0-9_-])"
+_SHAPES: tuple[tuple[str, str, str, str], ...] = (
+    # Prose may say "sk-learn-like-approaches": a key has a capital, a digit, or a long word.
+    ("openai-key", "key", r"(?:sk|sess)-(?=[a-z_-]*+[A-Z0-9]|[A-Za-z0-9_-]*?[a-z]{20})[A-Za-z0-9_-]{20,}+", "OpenAI"),
+    ("masked-key", "key", r"sk-[A-Za-z0-9_-]{0,20}\*{3,}+[A-Za-z0-9_-]*+", "OpenAI's and new-api's error texts"),
+    ("google-key", "key", r"AIza[A-Za-z0-9_-]{35}", "gitleaks: gcp-api-key"),
+    ("google-oauth-token", "key", r"(?:ya29\.|GOCSPX-)[A-Za-z0-9_-]{20,}+", "Google Identity"),
+    ("aws-key-id", "key", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])", "gitleaks: aws-access-token"),
+    ("azure-key", "key", r"[A-Za-z0-9]{52}JQQJ9[A-Za-z0-9]{27}(?![A-Za-z0-9])", "Azure AI services"),
+    ("azure-client-secret", "key", r"[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}", "gitleaks: azure-ad-client-secret"),
+    ("azure-storage-key", "key", r"(?:Account|SharedAccess)Key=([A-Za-z0-9+/]{40,}+={0,2})", "Azure Storage"),
+    ("github-token", "key", r"gh[pousr]_[A-Za-z0-9]{36,}+", "gitleaks: github-pat"),
+    ("github-fine-grained-token", "key", r"github_pat_[A-Za-z0-9_]{22,}+", "gitleaks: github-fine-grained-pat"),
+    ("gitlab-token", "key", r"glpat-[A-Za-z0-9_-]{20,}+", "gitleaks: gitlab-pat"),
+    ("slack-token", "key", r"xox[abeoprs]-[A-Za-z0-9-]{10,}+", "gitleaks: slack-bot-token"),
+    ("slack-webhook", "key", r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,}+)", "gitleaks: slack-webhook-url"),
+    ("huggingface-token", "key", r"hf_[A-Za-z0-9]{30,}+", "gitleaks: huggingface-access-token"),
+    ("stripe-key", "key", r"(?:[srp]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}+", "gitleaks: stripe-access-token"),
+    ("npm-token", "key", r"npm_[A-Za-z0-9]{36}", "gitleaks: npm-access-token"),
+    ("sendgrid-token", "key", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,}+", "gitleaks: sendgrid-api-token"),
+    ("telegram-token", "key", r"\d{8,10}:AA[A-Za-z0-9_-]{33}", "gitleaks: telegram-bot-api-token"),
+    ("groq-key", "key", r"gsk_[A-Za-z0-9]{40,}+", "Groq"),
+    ("xai-key", "key", r"xai-[A-Za-z0-9]{60,}+", "xAI"),
+    ("replicate-token", "key", r"r8_[A-Za-z0-9]{32,}+", "Replicate"),
+    ("runway-key", "key", r"key_[0-9a-f]{64,}+", "Runway"),
+    ("zhipu-key", "key", r"[0-9a-f]{32}\.[A-Za-z0-9]{16}(?![A-Za-z0-9])", "Zhipu"),
+    ("aliyun-key-id", "key", r"LTAI[A-Za-z0-9]{12,26}(?![A-Za-z0-9])", "gitleaks: alibaba-access-key-id"),
+    ("tencent-key-id", "key", r"AKID[A-Za-z0-9]{13,44}(?![A-Za-z0-9])", "Tencent Cloud CAM"),
+    ("volcengine-key-id", "key", r"AKLT[A-Za-z0-9]{20,60}(?![A-Za-z0-9])", "Volcengine IAM"),
+    ("jwt", "token", r"eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+", "RFC 7519"),
+    ("bearer", "key", r"(?i:bearer)[ \t]+(?=[a-z._~+/-]*+[A-Z0-9=])([A-Za-z0-9._~+/-]{16,}+=*+)", "RFC 6750"),
+    ("aws-account", "account", r"arn:aws[a-z-]{0,12}:[a-z0-9-]{0,32}:[a-z0-9-]{0,32}:(\d{12})", "AWS IAM"),
+    ("account-id", "account", r"(?:org|user|acct|proj)[-_][A-Za-z0-9]{16,}+", "OpenAI's and Stripe's error texts"),
+    ("user-id", "user", r"(?i:user)[ _]?(?i:id)[ \"'\\:=\[#]{1,5}([A-Za-z-]{0,20}\d[A-Za-z0-9-]{0,64}+)", "new-api"),
+    ("user-number", "user", r"(?i:user) #?(\d{1,12})(?= (?:quota|balance|credit|is|has|not|exceed))", "new-api"),
+)
+_QUOTED = r"[\[\"'`“「『]([A-Za-z0-9_.@*一-鿿-]{1,64})[\]\"'`”」』](?!\()"
+_ACCOUNTS = (
+    rf"(?:用户|令牌|账号|账户|渠道|组织)(?: ?(?:ID|id|名|名称|名为))?[ :：]{{0,2}}{_QUOTED}",
+    rf"(?<![A-Za-z])(?i:account|username|organi[sz]ation)(?: name)?[ :]{{1,2}}{_QUOTED}",
+    r"(?<![A-Za-z])(?i:user|token) ?\[([A-Za-z0-9_.@*-]{1,64})\](?!\()",
+    r"用户 ?(?:ID|id)? ?[:：] ?(\d{1,12})",
+)
+_ATOM = "[A-Za-z0-9_%+-]"
+_EMAIL = re.compile(  # no two dots in a row: "48..bob@…" is a percentage and an address
+    rf"(?<!{_ATOM}){_ATOM}{{1,64}}(?:\.{_ATOM}{{1,64}}){{0,8}}@(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])"
+)
+_RESERVED = re.compile(r"(?:[@.]example\.(?:com|net|org)|\.(?:example|invalid|test|localhost))$", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"://[^\s/@:?#\"'<>]{0,256}:([^\s/@?#\"'<>]{1,256})@")
+
+
+def _emails(text: str) -> Iterator[tuple[int, int]]:
+    """Addresses, but not `user:password@host` of a URL, and none of RFC 2606's."""
+    credentials = [match.span() for match in _CREDENTIALS.finditer(text)]
+    for match in _EMAIL.finditer(text):
+        if not _RESERVED.search(match[0]) and not any(start < match.start() < end for start, end in credentials):
+            yield match.span()
+
+
+_BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----")
+_BLOCK_LINE = re.compile(r"[A-Za-z0-9+/=]{8,}+")
+
+
+def _private_keys(text: str) -> Iterator[tuple[int, int]]:
+    """The lines of a PEM block, each by itself, so that the text keeps its lines."""
+    for match in _BLOCK.finditer(text):
+        end = text.find("-----", match.end())
+        for line in _BLOCK_LINE.finditer(text, match.end(), end if end >= 0 else len(text)):
+            yield line.span()
+        if end < 0:
+            return
+
+
+_DATA_URL = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,80};base64,([A-Za-z0-9+/_=-]{16,}+)")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{512,}+={0,2}|[A-Za-z0-9_-]{512,}+={0,2}")
+
+
+def _images(text: str) -> Iterator[tuple[int, int]]:
+    """What a request carries in base64, in data URLs or as a whole string."""
+    if _BASE64.fullmatch(text):
+        yield 0, len(text)
+    for match in _DATA_URL.finditer(text):
+        yield match.span(1)
+
+
+# -- by name ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names under which a secret stands. They are compared in lower case, with `-` for `_`."""
+
+    family: str
+    kinds: tuple[str, ...]
+    names: frozenset[str]
+    least: int = 1
+    """Characters of a value that is a secret; from 8 on it also has a digit, and is no path and no words."""
+
+
+def _named(family: str, kinds: str, names: str, least: int = 1) -> Named:
+    return Named(family, tuple(kinds.split()), frozenset(names.split()), least)
+
+
+_STRONG = (
+    "api-key apikey x-api-key access-token accesstoken refresh-token refreshtoken id-token auth-token authtoken "
+    "session-token client-secret clientsecret secret-key secretkey secret-access-key app-secret appsecret "
+    "access-key-secret accesskeysecret access-key accesskey access-key-id accesskeyid password passwd passphrase "
+    "private-key privatekey signing-secret webhook-secret security-token securitytoken bot-token mj-api-secret "
+    "notify-secret"
+)
+NAMED = (
+    _named(
+        "key",
+        "header query json",
+        "authorization proxy-authorization x-authorization x-goog-api-key x-goog-iam-authorization-token "
+        "ocp-apim-subscription-key x-auth-token x-access-token x-amz-security-token x-goog-user-token xi-api-key "
+        "x-csrf-token x-fal-key pwd " + _STRONG,
+    ),
+    _named("key", "header json query", "token secret auth credentials", 8),
+    _named("key", "query", "key", 8),  # in JSON, `key` is more often the path of an object
+    _named("cookie", "header", "cookie set-cookie"),
+    # Azure SAS: skoid and sktid tell whose key has signed. The times (se, st) stay: links show their age.
+    _named("signature", "query", "sig signature sign x-signature x-sign"),
+    _named("account", "query", "skoid sktid saoid suoid"),
+    _named("signature", "query", "x-amz-signature x-goog-signature x-oss-signature x-tos-signature x-obs-signature"),
+    _named(
+        "credential",
+        "query",
+        "x-amz-credential x-amz-security-token awsaccesskeyid x-goog-credential googleaccessid ossaccesskeyid "
+        "x-oss-credential x-oss-security-token x-oss-access-key-id x-tos-credential x-tos-security-token q-ak "
+        "x-cos-security-token key-pair-id x-obs-security-token q-token",
+    ),
+    # The key that Tencent COS signs with holds for the times in it; the policy of CloudFront names the resource.
+    _named("signature", "query", "q-signature policy"),
+    # Aliyun's CDN; Discord's attachments, as Midjourney's images are
+    _named("signature", "query", "auth-key hm", 16),
+    _named(
+        "account",
+        "header",
+        "openai-organization openai-project x-organization-id anthropic-organization-id x-goog-user-project",
+    ),
+    _named("user", "header", "new-api-user x-user-id x-user x-user-email x-end-user x-username veloera-user"),
+    _named("address", "header", "x-forwarded-for x-real-ip cf-connecting-ip true-client-ip x-client-ip forwarded"),
+    _named(
+        "user",
+        "json number query",
+        "user user-id userid uid user-name username user-email end-user end-user-id safety-identifier customer-id",
+    ),
+    _named(
+        "account",
+        "json number query",
+        "account account-id accountid account-name organization organization-id org-id orgid tenant-id token-name "
+        "token-id project-id",
+    ),
+)
+_BY_NAME = {(kind, name): named for named in NAMED for kind in named.kinds for name in named.names}
+_IN_TEXT = frozenset(_STRONG.split())
+_SCHEME = re.compile(r"(?i:bearer|basic|token|digest|key|apikey|hmac|[a-z0-9]+-hmac-[a-z0-9]+)[ \t]+")
+_COOKIE = re.compile(r"(?:^|[;,])[ \t]*([^=;,\s]{1,256})=([^;,\s]*)")
+_ATTRIBUTES = ("path", "domain", "expires", "max-age", "samesite", "priority", "version")
+_PLAIN = re.compile(r"\s|://|\.[A-Za-z0-9]{2,5}$|^task_")
+_PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.-]{1,64})=([A-Za-z0-9._~%+/=:,*!$@-]++)")
+_ASSIGNED = re.compile(
+    r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]{1,48}+)[\"'\\]{0,4}[ \t]{0,4}[:=：][ \t]{0,4}[\"'\\]{0,4}"
+    r"([A-Za-z0-9._~+/=!@#$%^*-]{8,}+)"
+)
+
+
+def _named_as(kind: str, name: str) -> Named | None:
+    return _BY_NAME.get((kind, name.lower().replace("_", "-")))
+
+
+def _by_name(family: str) -> Callable[[str], Iterator[tuple[int, int]]]:
+    """Finds what stands under a name of this family: a value, or one in a URL or an assignment inside of a text."""
+
+    def find(text: str) -> Iterator[tuple[int, int]]:
+        if isinstance(text, Passage) and (named := _named_as(text.kind, text.name)) and named.family == family:
+            yield from _cookies(text) if family == "cookie" else _value(text, named)
+        if isinstance(text, Passage) and text.kind == "number":
+            return
+        for match in _PARAMETER.finditer(text):
+            found = _named_as("query", match[1])
+            if found and found.family == family:
+                value = match[2].rstrip(".,;:!*")  # what may end a sentence
+                yield from ((match.start(2) + start, match.start(2) + end) for start, end in _value(value, found))
+        if family != "key":
+            return
+        for match in _ASSIGNED.finditer(text):
+            name = match[1].lower().replace("_", "-")
+            value = match[2].rstrip(".,;:!")
+            is_named = name in _IN_TEXT or any(name.endswith(f"-{known}") for known in _IN_TEXT)
+            if is_named and len(value) >= 8 and re.search("[0-9]", value) and re.search("[A-Za-z]", value):
+                yield match.start(2), match.start(2) + len(value)
+
+    return find
+
+
+def _value(text: str, named: Named) -> Iterator[tuple[int, int]]:
+    """The secret of a value: without the scheme of an authorization."""
+    scheme = _SCHEME.match(text) if named.family == "key" else None
+    start = scheme.end() if scheme else 0
+    secret = text[start:]
+    is_vague = named.least >= 8 and (_PLAIN.search(secret) or not re.search("[0-9]", secret))
+    if len(secret) >= named.least and not is_vague:
+        yield start, len(text)
+
+
+def _cookies(text: str) -> Iterator[tuple[int, int]]:
+    for match in _COOKIE.finditer(text):
+        if match[1].lower() not in _ATTRIBUTES and match[2]:
+            yield match.span(2)
+
+
+RULES: tuple[Rule, ...] = (
+    *(Rule(name, _LEFT + shape, family, source=source) for name, family, shape, source in _SHAPES),
+    Rule("private-key", _private_keys, "pem", source="RFC 7468"),
+    Rule("e-mail", _emails, "email", source="RFC 5321"),
+    Rule("url-password", _CREDENTIALS, "key", source="RFC 3986"),
+    Rule("image", _images, "image", side="request", source="RFC 2397"),
+    *(Rule("account-name", pattern, "user", source="error texts of new-api, one-api") for pattern in _ACCOUNTS),
+    *(Rule(f"named-{family}", _by_name(family), family) for family in dict.fromkeys(named.family for named in NAMED)),
+)
+"""In this order: of two rules that find the same span, the earlier names it."""

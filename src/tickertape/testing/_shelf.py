@@ -1,0 +1,122 @@
+"""Which tape of a folder an exchange goes on, when nobody has said: each order begins a tape of its own,
+`MODEL-001.jsonl`, and what follows up on it (polls, downloads) goes on the same.
+
+Tapes that are there already are left alone: there is always another number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from .._errors import TapeError
+from ._files import Lock, TapeBusy
+from ._wire import body_of
+from .recorder import save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ._facts import Interaction
+    from ._wire import Request
+    from .recorder import Recorder, Take
+
+_ID = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9_.:-]{8,}")
+"""What may tell a task in a URL: of eight characters or more, with a digit."""
+
+
+@dataclass
+class _Entry:
+    """A tape that grows."""
+
+    lock: Lock
+    began: datetime
+    interactions: list[tuple[int, Interaction]] = field(default_factory=list)
+    """Redacted, with the numbers of their requests, by which they are sorted."""
+
+
+class Shelf:
+    """Not thread-safe: one thread adds."""
+
+    def __init__(self, folder: Path, recorder: Recorder) -> None:
+        self._folder = folder
+        self._recorder = recorder
+        self._entries: list[_Entry] = []
+
+    def check(self) -> None:
+        """Raises `TapeError` where tapes could not be written."""
+        probe = Lock(self._folder / "record")
+        try:
+            probe.acquire()
+        except TapeBusy:  # another recorder that starts: it can write there
+            return
+        probe.release()
+
+    def add(self, number: int, take: Take) -> Path:
+        """Put an exchange that has ended on its tape; the tape's path. Raises `TapeError`: it is not kept then."""
+        (interaction,) = self._recorder.redacted("", [take.interaction]).interactions
+        entry = self._owner(interaction) or self._begin(interaction)
+        before = entry.interactions
+        entry.interactions = sorted([*before, (number, interaction)], key=lambda each: each[0])
+        path = entry.lock.path
+        # All of it again: what is a secret in this exchange may have been unknown when an earlier one was redacted.
+        tape = self._recorder.redacted(path.stem, [each for _, each in entry.interactions], now=entry.began)
+        try:
+            save(tape, path)
+        except TapeError:
+            entry.interactions = before
+            raise
+        numbers = (each for each, _ in entry.interactions)
+        entry.interactions = list(zip(numbers, tape.interactions, strict=True))
+        return path
+
+    def close(self) -> None:
+        for entry in self._entries:
+            entry.lock.release()
+
+    def _owner(self, interaction: Interaction) -> _Entry | None:
+        """The latest tape whose answers tell an id that this request asks for."""
+        if interaction.is_chat or interaction.request is None:
+            return None
+        ids = [each.encode() for each in _ids(interaction.request)]
+        for entry in reversed(self._entries):
+            bodies = [body_of(each.reply) for _, each in entry.interactions]
+            if any(each in body for each in ids for body in bodies):
+                return entry
+        return None
+
+    def _begin(self, interaction: Interaction) -> _Entry:
+        stem = _stem(interaction.request)
+        for number in count(1):
+            lock = Lock(self._folder / f"{stem}-{number:03}.jsonl")
+            if lock.path.exists():
+                continue
+            try:
+                lock.acquire()
+            except TapeBusy:
+                continue
+            if not lock.path.exists():
+                break
+            lock.release()  # another recorder was faster, and is done
+        self._entries.append(_Entry(lock, datetime.now(UTC)))
+        return self._entries[-1]
+
+
+def _ids(request: Request) -> list[str]:
+    url = urlsplit(request.url)
+    words = [*url.path.split("/"), *(value for _, value in parse_qsl(url.query))]
+    return [word for word in words if _ID.fullmatch(word)]
+
+
+def _stem(request: Request | None) -> str:
+    """The model's name, or the last part of the path; redacted, for the request is."""
+    body = request.json if request is not None else None
+    model = body.get("model") if isinstance(body, dict) else None
+    name = (
+        model if isinstance(model, str) and model else (request.path.rstrip("/").rpartition("/")[2] if request else "")
+    )
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "tape"
