@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tickertape.events import Event
 
+pytest_plugins = ["pytester"]
+
 
 def read(pieces: list[str], **options: int) -> list[Event]:
     """The events of content that arrives in these pieces."""

@@ -128,6 +128,21 @@ def test_the_further_lines_of_a_message_stand_below_its_first(capsys: pytest.Cap
     assert capsys.readouterr().out.splitlines()[-1] == " " * 12 + "status      completed"
 
 
+def test_parse_reads_a_tape(capsys: pytest.CaptureFixture[str]) -> None:
+    header, response = '{"tape": 1, "title": "a cat"}', '{"response": {"status": 200, "headers": {}}}'
+    facts = [header, response, json.dumps({"t": 0.5, "data": frames("> 排队中", "...")}), '{"t": 1.0, "end": "eof"}']
+    assert main(["parse", "--json", write("cat.jsonl", "\n".join(facts))]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"] == ["queued"]
+
+
+def test_a_tape_that_cannot_be_read_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parse", "--json", write("cat.jsonl", '{"tape": 2}\n')]) == 2
+    assert capsys.readouterr().err == (
+        "tickertape: cat.jsonl, line 1: tape format 2; expected format 1, which this tickertape reads; "
+        "pip install -U tickertape\n"
+    )
+
+
 def test_several_files_are_headed_with_their_names_and_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     write("a.md", FAILED)
     write("b.md", VIDEO)

@@ -58,5 +58,5 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def test_errors_share_one_base() -> None:
-    for name in ("GrammarError", "ParserClosed", "ResponseError", "UnknownLine"):
+    for name in ("GrammarError", "ParserClosed", "ResponseError", "TapeError", "UnknownLine"):
         assert issubclass(getattr(tickertape, name), tickertape.TickertapeError)

@@ -18,7 +18,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # importing typing costs more than all the rest
 if TYPE_CHECKING:
     from . import events
-    from ._errors import GrammarError, ParserClosed, ResponseError, TickertapeError, UnknownLine
+    from ._errors import GrammarError, ParserClosed, ResponseError, TapeError, TickertapeError, UnknownLine
     from .envelope import ResponseReader
     from .grammar import Grammar
     from .parser import MAX_PENDING, Parser, parse
@@ -38,6 +38,7 @@ __all__ = [
     "ResponseError",
     "ResponseReader",
     "Result",
+    "TapeError",
     "Task",
     "TaskError",
     "TickertapeError",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_errors": ("GrammarError", "ParserClosed", "ResponseError", "TickertapeError", "UnknownLine"),
+    "_errors": ("GrammarError", "ParserClosed", "ResponseError", "TapeError", "TickertapeError", "UnknownLine"),
     "envelope": ("ResponseReader",),
     "grammar": ("Grammar",),
     "parser": ("MAX_PENDING", "Parser", "parse"),

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from . import events as ev
-from ._errors import ResponseError, UnknownLine
+from ._arguments import add_tape_commands
+from ._errors import ResponseError, TapeError, UnknownLine
+from ._serving import add_serving_commands
 from .envelope import ResponseReader
 from .parser import parse
 from .responses import parse_response
@@ -44,7 +46,7 @@ _STYLES = {"completed": "bold green", "failed": "bold red", "incomplete": "bold 
 _PIPE = "curl -N … | tickertape watch"
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """An input that cannot be used; its text is the line for standard error."""
 
 
@@ -64,12 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments().parse_args(argv)
     try:
         return int(args.run(args))
-    except _Refused as refused:
+    except Refused as refused:
         _complain(str(refused))
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # inputs are read under _Refused: this is standard output
+    except OSError as error:  # inputs are read under Refused: this is standard output
         # The interpreter flushes at exit, and would complain once more: let it flush to nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # `tickertape … | head`: no one is left to tell
@@ -88,7 +90,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tickertape {version('tickertape')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    file = "content (.md, .txt), a response (.json), a stream (.sse); - is standard input"
+    file = "content (.md, .txt), a response (.json), a stream (.sse), a tape (.jsonl); - is standard input"
     command = commands.add_parser(
         "parse",
         help="the task that files tell of",
@@ -116,6 +118,9 @@ def _arguments() -> argparse.ArgumentParser:
         epilog="Exit status: 0 the task completed; 1 it did not; 2 nothing could be read; 130 Ctrl-C.",
     )
     command.set_defaults(run=_watch)
+
+    add_tape_commands(commands)
+    add_serving_commands(commands)
     return parser
 
 
@@ -127,7 +132,7 @@ def _parse(args: argparse.Namespace) -> int:
             task = _task(name)
             if args.strict:
                 parse(task.text, strict=True)
-        except _Refused as refused:
+        except Refused as refused:
             status = UNUSABLE
             _complain(str(refused))
         except UnknownLine as unknown:
@@ -201,7 +206,7 @@ def _explain(args: argparse.Namespace) -> int:
 
     content = _task(args.file).text
     if not content:
-        raise _Refused(f"{args.file}: holds no content to explain; 'tickertape parse' shows what its fields say")
+        raise Refused(f"{args.file}: holds no content to explain; 'tickertape parse' shows what its fields say")
     unknown = _first_unknown(content)
     line = 1
     for event in parse(content).events:
@@ -246,7 +251,7 @@ def _facts(event: ev.Event) -> str:
 def _watch(args: argparse.Namespace) -> int:
     console, stdin = _console(), _stdin()
     if stdin.isatty():
-        raise _Refused(f"standard input: a terminal, no response; pipe one in: {_PIPE}")
+        raise Refused(f"standard input: a terminal, no response; pipe one in: {_PIPE}")
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     left, right = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("stage", "percent"))
@@ -291,23 +296,30 @@ def _arriving(stdin: io.BufferedReader) -> Iterator[bytes]:
         while data := stdin.read1(1 << 16):
             yield from data.splitlines(keepends=True)
     except OSError as error:
-        raise _Refused(f"standard input: {error.strerror}; pipe a response in: {_PIPE}") from None
+        raise Refused(f"standard input: {error.strerror}; pipe a response in: {_PIPE}") from None
 
 
 def _task(name: str) -> Task:
     """The task of a file, by what its name says it is; of anything else by how it begins."""
-    text = _text(name)
-    if Path(name).suffix.lower() in (".md", ".txt"):
+    text, suffix = _text(name), Path(name).suffix.lower()
+    if suffix in (".md", ".txt"):
         return parse(text)
+    if suffix == ".jsonl":
+        from .testing.tape import Tape
+
+        try:
+            return Tape.loads(text, name=name).task
+        except TapeError as error:
+            raise Refused(str(error)) from None
     try:
         return parse_response(text)
     except ResponseError as error:
-        raise _Refused(f"{name}: {error}") from None
+        raise Refused(f"{name}: {error}") from None
 
 
 def _stdin() -> io.BufferedReader:
     if sys.stdin is None:  # closed by the shell: `<&-`
-        raise _Refused("standard input: closed; pipe a response in")
+        raise Refused("standard input: closed; pipe a response in")
     return cast("io.BufferedReader", sys.stdin.buffer)
 
 
@@ -316,19 +328,19 @@ def _text(name: str) -> str:
         data = _stdin().read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         remedy = "give the files in it" if Path(name).is_dir() else "check the path and its permissions"
-        raise _Refused(f"{name}: {error.strerror}; {remedy}") from None
+        raise Refused(f"{name}: {error.strerror}; {remedy}") from None
     try:
         # A stream that was cut off may end inside a character; elsewhere that is another encoding.
         return codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not name.lower().endswith(".sse"))
     except UnicodeDecodeError as error:
-        raise _Refused(f"{name}: not UTF-8 at byte {error.start}; convert it, e.g. with iconv -t UTF-8") from None
+        raise Refused(f"{name}: not UTF-8 at byte {error.start}; convert it, e.g. with iconv -t UTF-8") from None
 
 
 def _console() -> Console:
     try:
         from rich.console import Console
     except ImportError:
-        raise _Refused("only parse --json works without rich; pip install 'tickertape[cli]'") from None
+        raise Refused("only parse --json works without rich; pip install 'tickertape[cli]'") from None
     return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
