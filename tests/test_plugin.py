@@ -890,6 +890,22 @@ def test_fixtures_marker_options_and_ini_keys_are_documented(pytester: pytest.Py
     )
 
 
+def test_a_server_that_is_asked_to_record_says_what_does(run: Run) -> None:
+    result = run("""
+@pytest.mark.tickertape(tape=CAT, record="once")
+def test_it(relay_server):
+    pass
+
+@pytest.mark.tickertape(tape=CAT, record="none", strict=False)
+def test_that_plays(relay_server):
+    pass
+""")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*relay_server plays tapes and records none; record a client of httpx with fake_relay*"]
+    )
+
+
 def test_the_names_of_the_fixtures_are_no_other_plugins(pytester: pytest.Pytester) -> None:
     shown = pytester.runpytest_inprocess("-p", "no:asyncio", "--fixtures", "-v")
     for name in ("fake_relay", "relay_client"):
@@ -899,7 +915,8 @@ def test_the_names_of_the_fixtures_are_no_other_plugins(pytester: pytest.Pyteste
 def test_the_marker_takes_what_a_relay_takes() -> None:
     from inspect import signature
 
-    assert {*signature(FakeRelay).parameters} - {"tapes"} == {*plugin._ARGUMENTS}
+    # What holds for the whole project is no test's to say.
+    assert {*signature(FakeRelay).parameters} - {"tapes", "redactor"} == {*plugin._ARGUMENTS}
 
 
 def test_nothing_is_imported_until_a_test_asks(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ def add_tape_commands(commands: Commands) -> None:
     command.add_argument(
         "--allow", action="append", default=[], metavar="KIND", choices=KINDS, help=f"accept: {', '.join(KINDS)}"
     )
+    add_config(command)
     command.add_argument("paths", metavar="PATH", nargs="+", help="a tape, or a folder of tapes")
     command.set_defaults(run=_tape_command("verify"))
 
@@ -68,6 +69,7 @@ def add_tape_commands(commands: Commands) -> None:
     command.add_argument("--out", metavar="DIR", required=True, help="the folder that the tapes are written to")
     command.add_argument("--all", action="store_true", help="take everything, not only what a relay answered")
     command.add_argument("--force", action="store_true", help="write over tapes that are there")
+    add_config(command)
     command.add_argument("files", metavar="FILE", nargs="+", help=".yaml, .yml, .json, .har, or a folder of them")
     command.set_defaults(run=_tape_command("import"))
 
@@ -78,8 +80,18 @@ def add_tape_commands(commands: Commands) -> None:
         "format, without secrets and with the summary that verify compares. Nothing is deleted.",
         epilog=f"Exit status: 0 done; {unreadable}, those before it are done.",
     )
+    add_config(command)
     command.add_argument("paths", metavar="PATH", nargs="+", help="a tape, or a folder of tapes")
     command.set_defaults(run=_tape_command("migrate"))
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Where a command that redacts has the project's own rules from."""
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="where [[tool.tickertape.redact]] has your own rules (default: the nearest pyproject.toml)",
+    )
 
 
 def _tape_command(name: str) -> Callable[[argparse.Namespace], int]:

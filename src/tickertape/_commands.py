@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import TapeError
+from ._errors import TapeError, TickertapeError
 from .cli import DONE, NO, UNUSABLE, _complain, _json, visible
 
 if TYPE_CHECKING:
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .testing.catalogue import Entry
+    from .testing.redaction import Redactor
 
 
 def run(name: str, args: argparse.Namespace) -> int:
     """Run one of the commands and return its exit status."""
     try:
         return _COMMANDS[name](args)
-    except TapeError as error:
+    except TickertapeError as error:  # a tape that cannot be read, or rules of one's own
         _complain(str(error))
         return UNUSABLE
+
+
+def _redactor(args: argparse.Namespace) -> Redactor:
+    from .testing.redaction import Redactor
+
+    return Redactor.configured(args.config or ".")
 
 
 def _say(text: str) -> None:
@@ -39,7 +46,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     files = dict.fromkeys(file for path in args.paths for file in tapes_of(path))
     count = 0
-    for finding in verify(*files, allow=args.allow):
+    for finding in verify(*files, redactor=_redactor(args), allow=args.allow):
         count += 1
         if args.json:
             print(_json(asdict(finding)), flush=True)
@@ -117,7 +124,7 @@ def _import(args: argparse.Namespace) -> int:
     from .testing.importers import import_to
 
     status, count = NO, 0
-    for imported in import_to(args.files, args.out, everything=args.all, force=args.force):
+    for imported in import_to(args.files, args.out, everything=args.all, force=args.force, redactor=_redactor(args)):
         for line in imported.left:
             _say(f"left   {imported.source}: {line}")
         if imported.tape is None:
@@ -134,8 +141,9 @@ def _import(args: argparse.Namespace) -> int:
 def _migrate(args: argparse.Namespace) -> int:
     from .testing._migrate import migrate
 
+    redactor = _redactor(args)
     for path in args.paths:
-        for done in migrate(path):
+        for done in migrate(path, redactor=redactor):
             if done.did == "written":
                 _say(f"written    {done.target}")
                 if done.left:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ._arguments import add_config
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,6 +41,7 @@ def add_serving_commands(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--out", metavar="DIR", required=True, help="the folder that the tapes go to")
     command.add_argument("--port", type=int, default=0, help="0 is a free one (default)")
     command.add_argument("--host", default="127.0.0.1", help="another address to listen on")
+    add_config(command)
     command.set_defaults(run=_record)
 
 
@@ -70,8 +73,10 @@ def _serve(args: argparse.Namespace) -> int:
 def _record(args: argparse.Namespace) -> int:
     def run() -> None:
         from .testing._proxy import record
+        from .testing.redaction import Redactor
 
-        record(args.upstream, args.out, port=args.port, host=args.host)
+        redactor = Redactor.configured(args.config or ".")
+        record(args.upstream, args.out, port=args.port, host=args.host, redactor=redactor)
 
     return _listening(run)
 

@@ -196,7 +196,13 @@ def relay_server(request: pytest.FixtureRequest, _relay_server: RelayServer) -> 
     The server is one for the session, and forgets everything between two tests.
     """
     options = _options(request.node)
-    tape = options.pop("tape", None)
+    tape, mode = options.pop("tape", None), options.pop("record", None)
+    if mode not in (None, "none") and "fake_relay" not in request.fixturenames:
+        pytest.fail(
+            f"@pytest.mark.tickertape(record={mode!r}): relay_server plays tapes and records none; record a client of "
+            "httpx with fake_relay, any other with 'tickertape record', and name the tape here with tape= alone",
+            pytrace=False,
+        )
     decided = {name: options.get(name, default) for name, default in _SERVER_OPTIONS.items()}
     _relay_server.reset(**{**decided, "speed": decided["speed"] or 0.0})
     record = _begin(request, _relay_server, tape)
@@ -413,7 +419,19 @@ def _recording(item: pytest.Item, tape: Any, options: dict[str, Any]) -> dict[st
 
     if tape in gallery():  # it was not recorded here
         return {}
-    return {"record": mode, "tape": tape or name_of(item.nodeid)}
+    return {"record": mode, "tape": tape or name_of(item.nodeid), "redactor": _told(lambda: _redactor(item.config))}
+
+
+_rules = pytest.StashKey[Any]()
+
+
+def _redactor(config: pytest.Config) -> Any:
+    """A new one with the project's own rules: placeholders are numbered tape by tape, whatever else runs."""
+    from .testing.redaction import Redactor
+
+    if _rules not in config.stash:
+        config.stash[_rules] = Redactor.configured(config.rootpath).rules
+    return Redactor(config.stash[_rules])
 
 
 def _mode(config: pytest.Config, marked: str | None) -> str:
@@ -444,7 +462,7 @@ def _told(run: Callable[[], Any]) -> Any:
     try:
         return run()
     except TickertapeError as error:
-        if not isinstance(error, TapeError) and type(error).__name__ != "RecordError":
+        if not isinstance(error, TapeError) and type(error).__name__ not in ("RecordError", "ConfigError"):
             raise
         wrong = error
     pytest.fail(_printable(str(wrong)), pytrace=False)

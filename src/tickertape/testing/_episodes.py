@@ -51,12 +51,12 @@ class Episodes:
     mode       see the module's head
     """
 
-    def __init__(self, path: Path, mode: Mode, *, recorder: Recorder | None = None) -> None:
+    def __init__(self, path: Path, mode: Mode, *, redactor: Redactor | None = None) -> None:
         if mode not in MODES:
             raise RecordError(f"record={mode!r}: expected one of {', '.join(MODES)}")
         self.path = path
         self.mode: Mode = mode
-        self.recorder = recorder or Recorder(max_media=MAX_MEDIA)
+        self.recorder = Recorder(redactor=redactor, max_media=MAX_MEDIA)
         there = path.is_file()
         self.forwards = mode in ("new_episodes", "rewrite") or (mode == "once" and not there)
         """Whether what is not on the tape is asked of the real relay."""
@@ -93,7 +93,7 @@ class Episodes:
 
     def replay(self, request: Request) -> Interaction | None:
         """The recorded interaction that this request repeats; it is used up."""
-        asked = Redactor().redact(request)
+        asked = self._redacted(request)
         for interaction in self._left:
             if interaction.request is not None and next(_differences(interaction.request, asked), None) is None:
                 self._left.remove(interaction)
@@ -104,7 +104,7 @@ class Episodes:
         """Why this request is not on the tape: the nearest one that is left, and where it differs."""
         if self.tape is None:
             return f"there is no tape {self.path}: record it with --tickertape-record=once"
-        asked = Redactor().redact(request)
+        asked = self._redacted(request)
         judged = [(list(_differences(each.request, asked)), each.request) for each in self._left if each.request]
         if not judged:
             return f"all of {self.path} was played: record it anew with --tickertape-record=rewrite"
@@ -114,6 +114,10 @@ class Episodes:
             + "\n  differs in ".join(differs)
             + "\n  remedy: record what is new with --tickertape-record=new_episodes, or all of it with =rewrite"
         )
+
+    def _redacted(self, request: Request) -> Request:
+        """As it would be on a tape of its own: the numbers of placeholders say nothing."""
+        return Redactor(self.recorder.redactor.rules).redact(request)
 
     @property
     def unplayed(self) -> str | None:
@@ -147,7 +151,7 @@ class Episodes:
             return None
 
 
-def episodes_of(tape: Any, folder: Any, mode: Mode) -> Episodes:
+def episodes_of(tape: Any, folder: Any, mode: Mode, redactor: Redactor | None = None) -> Episodes:
     """The episodes of a tape by its name in a folder, or by its path. Raises `RecordError`, `TapeError`."""
     if tape is None:
         raise RecordError(f"record={mode!r}: which tape? Give tape='family/name', or a path that ends with .jsonl")
@@ -158,7 +162,7 @@ def episodes_of(tape: Any, folder: Any, mode: Mode) -> Episodes:
     path = Path(tape)
     if path.suffix != ".jsonl":
         raise RecordError(f"tape={str(path)!r}: a tape is recorded as .jsonl; rename it")
-    return Episodes(path, mode)
+    return Episodes(path, mode, redactor=redactor)
 
 
 def name_of(node_id: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import TapeError
 from ._facts import FORMAT, _line
 from ._gallery import SIBLINGS, stem_of
-from .redaction import Redactor
+from .redaction import RULES, Redactor
 from .tape import Tape
 from .verify import noted, tapes_of
 
@@ -46,9 +46,11 @@ def migrate(path: str | os.PathLike[str], *, redactor: Redactor | None = None) -
     """Rewrite the tapes that a path names as `.jsonl` of today's format, without secrets and with their summary.
 
     A bare file stays, beside the new one, which wins over it. Migrating twice is
-    migrating once. Raises `TapeError` for what cannot be read; files before it are done.
+    migrating once. `redactor` brings rules of your own; each tape has placeholders of its
+    own. Raises `TapeError` for what cannot be read; files before it are done.
     """
-    return (_one(file, redactor or Redactor()) for file in tapes_of(path))
+    rules = redactor.rules if redactor is not None else RULES
+    return (_one(file, Redactor(rules)) for file in tapes_of(path))
 
 
 def _one(path: Path, redactor: Redactor) -> Migrated:

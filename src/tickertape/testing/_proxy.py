@@ -343,6 +343,7 @@ def record(
     port: int = 0,
     host: str = "127.0.0.1",
     max_media: int = MAX_MEDIA,
+    redactor: Redactor | None = None,
 ) -> None:
     """Record until Ctrl-C or SIGTERM; what `tickertape record` does.
 
@@ -357,7 +358,7 @@ def record(
     def told(line: str) -> None:
         print(line.encode("unicode_escape").decode(), file=sys.stderr, flush=True)
 
-    proxy = RecordingProxy(upstream, out, port=port, host=host, max_media=max_media, told=told)
+    proxy = RecordingProxy(upstream, out, port=port, host=host, max_media=max_media, redactor=redactor, told=told)
     before = {each: signal.signal(each, stopped) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         proxy.start()

@@ -46,10 +46,18 @@ class Rule:
         if self.side not in (None, text.side):
             return ()
         if callable(self.pattern):
-            return self.pattern(text)
+            return self._checked(text, self.pattern(text))
         assert isinstance(self.pattern, re.Pattern)
         group: str | int = "secret" if "secret" in self.pattern.groupindex else min(self.pattern.groups, 1)
         return (match.span(group) for match in self.pattern.finditer(text))
+
+    def _checked(self, text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for start, end in spans:
+            if not 0 <= start <= end <= len(text):
+                raise ValueError(
+                    f"rule {self.name!r} found ({start}, {end}) in a text of {len(text)}; expected places in it"
+                )
+            yield start, end
 
 
 # -- by shape -----------------------------------------------------------------------

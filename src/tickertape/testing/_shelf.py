@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from .._errors import TapeError
 from ._files import Lock, TapeBusy
 from ._wire import body_of
-from .recorder import save
+from .recorder import save, tape_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,8 @@ class _Entry:
     began: datetime
     interactions: list[tuple[int, Interaction]] = field(default_factory=list)
     """Redacted, with the numbers of their requests, by which they are sorted."""
+    seen: int = 0
+    """How many secrets were known when they were redacted."""
 
 
 class Shelf:
@@ -58,18 +60,23 @@ class Shelf:
 
     def add(self, number: int, take: Take) -> Path:
         """Put an exchange that has ended on its tape; the tape's path. Raises `TapeError`: it is not kept then."""
-        (interaction,) = self._recorder.redacted("", [take.interaction]).interactions
+        recorder = self._recorder
+        (interaction,) = recorder.redacted(tape_of("", [take.interaction], datetime.now(UTC))).interactions
         entry = self._owner(interaction) or self._begin(interaction)
         before = entry.interactions
         entry.interactions = sorted([*before, (number, interaction)], key=lambda each: each[0])
         path = entry.lock.path
-        # All of it again: what is a secret in this exchange may have been unknown when an earlier one was redacted.
-        tape = self._recorder.redacted(path.stem, [each for _, each in entry.interactions], now=entry.began)
+        tape = tape_of(path.stem, (each for _, each in entry.interactions), entry.began)
+        # What this exchange told to be a secret may stand in earlier ones. Most tell none that is new, such as a
+        # job's polls: they do not cost the whole tape again.
+        if recorder.redactor.seen > entry.seen:
+            tape = recorder.redacted(tape)
         try:
             save(tape, path)
         except TapeError:
             entry.interactions = before
             raise
+        entry.seen = recorder.redactor.seen
         numbers = (each for each, _ in entry.interactions)
         entry.interactions = list(zip(numbers, tape.interactions, strict=True))
         return path

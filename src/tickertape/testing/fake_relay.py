@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._relay import On
     from .drift import Change
     from .faults import Fault
+    from .redaction import Redactor
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +58,7 @@ class FakeRelay:
     tape       with `record`: the tape that is replayed and recorded, by its name in `tapes`, or its path
     record     "none", "once", "new_episodes" or "rewrite": what is asked of the real relay, and kept on
                `tape` when all went well. While it may be asked, time is real. None: no tape of its own
+    redactor   with `record`: one with rules of your own, such as `Redactor.configured()`
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class FakeRelay:
         patch_time: bool = True,
         tape: str | os.PathLike[str] | None = None,
         record: Mode | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._options: dict[str, Any] = {
             "base_url": base_url,
@@ -84,12 +87,13 @@ class FakeRelay:
             "patch_time": patch_time,
             "tape": tape,
             "record": record,
+            "redactor": redactor,
         }
         episodes = None
         if record is not None:
             from ._episodes import episodes_of  # and the redactor with it: most tests record nothing
 
-            episodes = episodes_of(tape, tapes, record)
+            episodes = episodes_of(tape, tapes, record, redactor)
             speed = 1.0 if episodes.forwards and speed is None else speed
         self.seed = seed
         self.strict = strict

@@ -27,7 +27,7 @@ from . import _chat, _facts
 from ._facts import Interaction
 from ._shape import task_of
 from ._wire import Data, End, Head, Reply, Request, body_of, streamed, whole
-from .redaction import Redactor
+from .redaction import RULES, Redactor
 from .tape import Tape
 from .verify import noted
 
@@ -94,13 +94,15 @@ def import_to(
 ) -> Iterator[Imported]:
     """Import files, and those of folders, as tapes below `out`, each named after its file.
 
-    A tape that is there is not written over unless `force`. Raises `TapeError`, and what
-    was imported before stays.
+    A tape that is there is not written over unless `force`. `redactor` brings rules of
+    your own; each tape has placeholders of its own. Raises `TapeError`, and what was
+    imported before stays.
     """
+    rules = redactor.rules if redactor is not None else RULES
     paths, folder, written = list(paths), Path(out), set[Path]()
     for file, name in _files(paths):
         try:
-            imported = read(file, name=name, everything=everything, redactor=redactor)
+            imported = read(file, name=name, everything=everything, redactor=Redactor(rules))
         except _OtherFile as error:
             if any(file == Path(path) for path in paths):
                 raise
@@ -172,12 +174,13 @@ def read(
         interactions.append(interaction)
         if (task := task_of(interaction)) is not None:  # joined: deltas part links
             named += task.text + body_of(interaction.reply).decode("utf-8", "replace").replace("\\/", "/")
-    told = (redactor or Redactor()).redact("\n".join(left)).split("\n") if left else []
+    redactor = redactor or Redactor()
+    told = redactor.redact("\n".join(left)).split("\n") if left else []
     if not interactions:
         return Imported(path, None, tuple(told))
     recorded = next((entry.started for entry in entries if entry.started), None)
     tape = Tape(name or _name(Path(path.name)), f"imported from {path.name}", recorded, tuple(interactions))
-    tape = (redactor or Redactor()).redact(tape)
+    tape = redactor.redact(tape)
     tape = replace(tape, interactions=tuple(map(noted, tape.interactions)))
     # As it will be read: a tape that cannot be is told here, and not in a test.
     return Imported(path, Tape.loads(tape.dumps(), name=tape.name), tuple(told))

@@ -164,14 +164,13 @@ class Recorder:
         """Everything that was taken down, after `before`, redacted. Takes without an end count as left."""
         for take in self.takes:
             take.left(0.0)  # at the time of its last word
-        return self.redacted(name, (*before, *(take.interaction for take in self.takes)), now=now)
+        taken = (take.interaction for take in self.takes)
+        return self.redacted(tape_of(name, (*before, *taken), now or datetime.now(UTC)))
 
-    def redacted(self, name: str, interactions: Iterable[Interaction], *, now: datetime | None = None) -> Tape:
-        """A tape of these, without secrets; its `recorded` is now."""
-        at = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        tape = self.redactor.redact(Tape(name, name, at, tuple(interactions)))
-        kept = tuple(noted(self._clean(each)) for each in tape.interactions)
-        return replace(tape, interactions=kept)
+    def redacted(self, tape: Tape) -> Tape:
+        """The tape without secrets, and with what `verify` compares noted down."""
+        tape = self.redactor.redact(tape)
+        return replace(tape, interactions=tuple(noted(self._clean(each)) for each in tape.interactions))
 
     def save(self, path: Path, *, before: Sequence[Interaction] = ()) -> Tape:
         """Write the tape to a file, whole or not at all. Raises `TapeError`; nothing is changed then."""
@@ -194,6 +193,11 @@ class Recorder:
         steps = (Data(step.t, made) if isinstance(step, Data) else step for step in interaction.reply[1:])
         reply = (head, *steps)
         return Interaction(interaction.request, reply, (*interaction.notes, (len(reply) + 1, _line(note))))
+
+
+def tape_of(name: str, interactions: Iterable[Interaction], recorded: datetime) -> Tape:
+    """A tape of these as they are."""
+    return Tape(name, name, recorded.strftime("%Y-%m-%dT%H:%M:%SZ"), tuple(interactions))
 
 
 def save(tape: Tape, path: Path) -> None:

@@ -30,6 +30,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._facts import Interaction
+from ._own_rules import ConfigError, own_rules
 from ._rewrite import Passage, opaque, rewrite_reply, rewrite_request
 from ._secrets import RULES, Rule
 from ._spans import apply, decode_any
@@ -37,11 +38,12 @@ from ._wire import Reply, Request, head_of
 from .tape import Tape
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ._spans import Edit
 
-__all__ = ["RULES", "Finding", "Redactor", "Rule"]
+__all__ = ["RULES", "ConfigError", "Finding", "Redactor", "Rule"]
 
 Item = TypeVar("Item", str, Request, Reply, Interaction, Tape)
 
@@ -89,7 +91,8 @@ class _Needle(NamedTuple):
 class Redactor:
     """Replaces secrets by placeholders. Linear in the size of what it is given, times the secrets in it.
 
-    `extra` are rules of your own, tried before `rules`: `Rule("tenant", r"tenant-\\d+")`.
+    `extra` are rules of your own, tried before `rules`: `Rule("tenant", r"tenant-\\d+")`;
+    `Redactor.configured()` has those that `pyproject.toml` tells.
     """
 
     def __init__(self, rules: Iterable[Rule] = RULES, extra: Iterable[Rule] = ()) -> None:
@@ -98,6 +101,19 @@ class Redactor:
         self._needles: dict[str, _Needle] = {}  # by how a secret may be written
         self._numbers: Counter[str] = Counter()  # the last one given, by family
         self._seen: dict[tuple[str, ...], list[_Match]] = {}
+
+    @classmethod
+    def configured(cls, where: str | os.PathLike[str] = ".") -> Redactor:
+        """One with the project's own rules: `[[tool.tickertape.redact]]` of a file, or of a folder's `pyproject.toml`.
+
+        Raises `ConfigError`. A function that such a rule names is imported.
+        """
+        return cls(extra=own_rules(where))
+
+    @property
+    def seen(self) -> int:
+        """How many secrets it has seen."""
+        return len(self._secrets)
 
     def __repr__(self) -> str:
         return f"<Redactor with {len(self.rules)} rules and {len(self._secrets)} secrets seen>"
