@@ -50,8 +50,13 @@ def test_the_tests_of_the_pages_pass(tmp_path: Path) -> None:
     for page in having("python test"):
         (tmp_path / f"test_{page.stem}.py").write_text(python_of(page, "python test"), "utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n", "utf-8")
-    # The same examples each time: what a page says is judged here, not what hypothesis happens to draw today.
-    (tmp_path / "conftest.py").write_text('from hypothesis import settings\n\nsettings.load_profile("ci")\n', "utf-8")
+    # The same examples each time, and few: what a page says is judged here, not what hypothesis happens to draw.
+    (tmp_path / "conftest.py").write_text(
+        "from hypothesis import settings\n\n"
+        'settings.register_profile("pages", settings.get_profile("ci"), max_examples=25)\n'
+        'settings.load_profile("pages")\n',
+        "utf-8",
+    )
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=280)
     assert ran.returncode == 0, ran.stdout + ran.stderr
