@@ -422,6 +422,9 @@ class Browser:
     def shows(self, number: int) -> None:
         soon(lambda: self.text("#title").startswith(f"Call {number}:"))
 
+    def lists(self, words: str) -> None:
+        soon(lambda: words in self.text("#list"))
+
     def picture(self, name: str) -> None:
         folder = os.environ.get("TICKERTAPE_SCREENSHOTS")
         if folder:
@@ -707,6 +710,20 @@ def test_a_reset_empties_the_page_and_what_comes_after_is_shown(browser: Browser
         told["messages"] = [{"role": "user", "content": "afterwards"}]
         httpx.post(f"{session.base_url}/chat/completions", json=told, headers=KEY)
         soon(lambda: "afterwards" in browser.text("#call"))
+
+
+def test_a_call_that_the_journal_drops_leaves_the_list(chrome: Chrome) -> None:
+    with RelayServer(keep=2, strict=False) as server:
+        browser = Browser(chrome, server)
+        browser.open()
+        server.play(Scenario.image("a cat"), times=None)
+        for number in range(1, 5):
+            body = {"model": "m", "messages": [{"role": "user", "content": f"cat {number}"}]}
+            httpx.post(f"{server.base_url}/chat/completions", json=body, headers=KEY)
+            browser.lists(f"cat {number}")
+        soon(lambda: browser.text("#count") == "2 calls")
+        assert "cat 2" not in browser.text("#list")
+        chrome.get("about:blank")
 
 
 def test_a_thousand_calls_are_shown_and_stay_at_hand(browser: Browser) -> None:

@@ -480,6 +480,32 @@ def test_a_feed_goes_on_where_it_broke_off(server: RelayServer) -> None:
         assert events(feed.iter_lines(), 1)[0][0] <= first[0]  # of another run: from the beginning
 
 
+def test_the_feed_tells_which_calls_a_bounded_journal_drops() -> None:
+    with RelayServer(keep=2, strict=False) as server:
+        server.play(Scenario.image("a cat"), times=None)
+        chat(server)
+        with httpx.stream("GET", f"{server.url}{CONTROL}/events") as feed:
+            lines = feed.iter_lines()
+            events(lines, 1)
+            for _ in range(3):
+                chat(server)
+            found: list[tuple[int, str, Any]] = []
+            while [name for _, name, _ in found].count("forgotten") < 2:
+                found += events(lines, 1)
+        assert [data for _, name, data in found if name == "forgotten"] == [{"number": 1}, {"number": 2}]
+        with httpx.stream("GET", f"{server.url}{CONTROL}/events") as feed:  # who comes now was never told of them
+            assert events(feed.iter_lines(), 1)[0][2]["number"] == 3
+
+
+def test_the_feed_of_a_session_that_a_reset_ends_says_so_and_ends(server: RelayServer) -> None:
+    with httpx.stream("GET", f"{server.url}{CONTROL}/events", headers={"x-tickertape-session": "worker-3"}) as feed:
+        lines = feed.iter_lines()
+        assert next(lines) == "retry: 1000"
+        server.reset()
+        rest = list(lines)
+    assert rest == ["", "event: reset", "data: {}", ""]
+
+
 def test_the_feed_tells_of_a_reset(server: RelayServer) -> None:
     with httpx.stream("GET", f"{server.url}{CONTROL}/events") as feed:
         lines = feed.iter_lines()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from ._feed import Change
     from ._journal import Call
     from ._session import Session, Sessions
 
@@ -48,6 +49,8 @@ MOST_BYTES = 1 << 20
 """Of a control call: nginx's own `client_max_body_size`."""
 _LOOK = 0.05
 """Seconds between two looks at the journal, for whoever watches it: faster than an eye."""
+_GONE = b"event: reset\ndata: {}\n\n"
+"""Of a session that a reset of the server ended; who looks again looks at the next one of its name."""
 _KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment tells proxies that the feed is alive, as HTML, 9.2.7 advises."""
 
@@ -217,7 +220,9 @@ class Desk:
         since = int(last) if last.isascii() and last.isdigit() and len(last) < 16 else 0
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         feed = _lines(session, self._sessions, self._readings) if request.query_params.get("form") == "lines" else None
-        return StreamingResponse(feed or _feed(session, since), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            feed or _feed(session, self._sessions, since), media_type="text/event-stream", headers=headers
+        )
 
     def _session(self, request: Request) -> Session:
         """Named in the header, or, for an EventSource, which cannot send one, in the query."""
@@ -225,18 +230,26 @@ class Desk:
         return self._sessions[name]
 
 
-async def _feed(session: Session, since: int) -> AsyncIterator[bytes]:
+async def _feed(session: Session, sessions: Sessions, since: int) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     quiet = 0.0
     while True:
         for change in session.feed.since(since):
-            data = {} if change.call is None else change.call.as_dict()
+            data = _bare(change) if change.call is None else change.call.as_dict()
             since, quiet = change.id, 0.0
             yield f"id: {change.id}\nevent: {change.name}\ndata: {_dump(data)}\n\n".encode()
+        if all(each.feed is not session.feed for each in sessions):
+            yield _GONE
+            return
         await asyncio.sleep(_LOOK)
         if (quiet := quiet + _LOOK) >= _KEEP_ALIVE:
             quiet = 0.0
             yield b": alive\n\n"
+
+
+def _bare(change: Change) -> dict[str, Any]:
+    """What is told of a change that has no call to show."""
+    return {} if change.number is None else {"number": change.number}
 
 
 async def _lines(session: Session, sessions: Sessions, readings: Readings) -> AsyncIterator[bytes]:
@@ -250,9 +263,11 @@ async def _lines(session: Session, sessions: Sessions, readings: Readings) -> As
         if not since:  # an earlier reset is no news to who comes now
             changes = [change for change in changes if change.call is not None]
         for change in changes:
-            call, data, since = change.call, {}, change.id
+            call, data, since = change.call, _bare(change), change.id
             if change.name == "reset":
                 left.clear()
+            elif change.name == "forgotten":
+                left = [each for each in left if each.number != change.number]
             elif call is not None and change.name == "started" and call.ended is None:
                 readings.setdefault(call, Reading(call))
             if call is not None:
@@ -269,8 +284,8 @@ async def _lines(session: Session, sessions: Sessions, readings: Readings) -> As
         if behind:
             behind = False
             yield b"event: caught_up\ndata: {}\n\n"
-        if all(each is not session for each in sessions):
-            yield b"event: reset\ndata: {}\n\n"  # it is no more; who looks again looks at the next one of its name
+        if all(each.feed is not session.feed for each in sessions):
+            yield _GONE
             return
         await asyncio.sleep(_LOOK)
         if quiet >= _KEEP_ALIVE:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from ._journal import Call
 
-Name = Literal["started", "progressed", "ended", "reset"]
+Name = Literal["started", "progressed", "ended", "forgotten", "reset"]
+
+_GONE = 1000
+"""Calls whose end in the journal is told to those who watch; who looks more seldom sees them go on a reload."""
 
 
 class Change(NamedTuple):
@@ -18,7 +23,9 @@ class Change(NamedTuple):
     """Counted from 1, never again; the Last-Event-ID of server-sent events."""
     name: Name
     call: Call | None
-    """As it is now, not as it was then; None for `reset`."""
+    """As it is now, not as it was then; None for `forgotten` and `reset`."""
+    number: int | None = None
+    """The call's."""
 
 
 class Feed:
@@ -33,6 +40,7 @@ class Feed:
         self._reset = 0
         self._marks: dict[Call, tuple[int, int]] = {}
         """When each call started and changed last; in the order of the latter."""
+        self._gone: deque[Change] = deque(maxlen=_GONE)
         self._lock = threading.Lock()
 
     def changed(self, call: Call) -> None:
@@ -42,15 +50,18 @@ class Feed:
             self._marks[call] = (started, self._version)
 
     def forget(self, call: Call) -> None:
-        """What nobody needs to be told of any more."""
+        """The journal has dropped it, to stay within its bounds."""
         with self._lock:
+            self._version += 1
             self._marks.pop(call, None)
+            self._gone.append(Change(self._version, "forgotten", None, call.number))
 
     def reset(self) -> None:
         with self._lock:
             self._version += 1
             self._reset = self._version
             self._marks.clear()
+            self._gone.clear()
 
     def since(self, version: int) -> list[Change]:
         """What changed after `version`, in order. A version that was never reached is 0: another run's."""
@@ -62,9 +73,12 @@ class Feed:
                 if changed <= version:
                     break
                 if started > version:
-                    changes.append(Change(started, "started", call))
+                    changes.append(Change(started, "started", call, call.number))
                 if changed > started:
-                    changes.append(Change(changed, "progressed" if call.ended is None else "ended", call))
+                    name: Name = "progressed" if call.ended is None else "ended"
+                    changes.append(Change(changed, name, call, call.number))
+            if version:  # who comes now was never told of them
+                changes += takewhile(lambda gone: gone.id > version, reversed(self._gone))
             if self._reset > version:
                 changes.append(Change(self._reset, "reset", None))
         return sorted(changes)
