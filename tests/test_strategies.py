@@ -346,7 +346,7 @@ class Keeper(RelayMachine):
 
     def poll(self, job: dict[str, Any]) -> str:
         if job["status"] not in ("completed", "failed"):
-            job["status"] = parse_response(self.client.get(job["link"]).content).status
+            job["status"] = parse_response(self.client.get(job["link"]).raise_for_status()).status
         return str(job["status"])
 
     def cancel(self, job: dict[str, Any]) -> None:
@@ -379,6 +379,17 @@ class Chatty(Keeper):
         return super().poll(job)
 
 
+class Rash(Keeper):
+    """Takes a poll that fails for a job that failed."""
+
+    scenarios = st.just(Scenario.video("a cat").progress(14, 98).detached())
+
+    def poll(self, job: dict[str, Any]) -> str:
+        if job["status"] not in ("completed", "failed"):
+            job["status"] = parse_response(self.client.get(job["link"])).status
+        return str(job["status"])
+
+
 class Leaky(Keeper):
     """Lets errors through that it does not tell of."""
 
@@ -405,6 +416,7 @@ def test_a_client_that_keeps_its_jobs_passes_the_machine() -> None:
         (Forgetful, "no verdict after 3600 s, poll() still says queued"),
         (Chatty, "was called off, and the relay asked for it again"),
         (Wordy, "expected one of queued, in_progress"),
+        (Rash, "the client says failed, nothing failed"),
         (type("Silent", (RelayMachine,), {}), "needs submit(prompt)"),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 from ..task import Status
 from ..testing._verdict import retry_after
 from ..testing.fake_relay import FakeRelay
+from ..testing.faults import Fault
 from ..testing.scenario import Scenario
 from ._played import faults, scenarios
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 STATUSES = get_args(Status)
 FINAL = ("completed", "failed", "incomplete")
+TROUBLES = (Fault.status(503), Fault.reset(), Fault.html(502), Fault.status(429, retry_after=20), Fault.refused())
+"""What a poll link answers while it is out of order. A Retry-After is shorter than `interval`."""
 
 
 @dataclass(eq=False)
@@ -66,7 +69,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     Checked is that each job ends with a verdict, that none is completed before its relay
     has completed it or fails while nothing failed, that a verdict stays, that a job called
-    off is left alone, that `submit` raises `refusals` alone, and at the end all that
+    off is left alone, that `submit` and `poll` raise `refusals` alone, and at the end all that
     `FakeRelay.assert_well_behaved()` finds. Rules and invariants of your own see `self.relay`.
     """
 
@@ -76,7 +79,7 @@ class RelayMachine(RuleBasedStateMachine):
     """Whether the client asks for streams: what faults must break."""
     allow_faults: ClassVar[bool] = True
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
-    """What `submit()` may raise when there is no job to keep."""
+    """What `submit()` may raise when there is no job to keep, and `poll()` while its link is out of order."""
     allow: ClassVar[tuple[str, ...]] = ()
     """Findings of `assert_well_behaved()` that are meant."""
     interval: ClassVar[float] = 30.0
@@ -140,6 +143,20 @@ class RelayMachine(RuleBasedStateMachine):
         if job in self._held:
             with self._judged():
                 self._look(job)
+
+    @precondition(lambda self: self.allow_faults)
+    @rule(job=jobs, fault=st.sampled_from(TROUBLES))
+    def look_in_vain(self, job: Held, fault: Fault) -> None:
+        """The client asks while the poll link is out of order, which says nothing of the job."""
+        if job in self._held:
+            with self._judged():
+                self.relay.fail(fault=fault, on="poll", optional=True)
+                try:
+                    self._look(job)
+                except self.refusals:
+                    pass  # not a verdict either
+                finally:
+                    self.relay._relay.plays.clear()
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 600.0]))
     def wait(self, seconds: float) -> None:
@@ -249,7 +266,9 @@ class RelayMachine(RuleBasedStateMachine):
         return str(status_at(self.relay.clock.now - played.began + played.skipped))
 
     def _undisturbed(self, job: Held) -> bool:
-        return all(call.ended == "eof" for call in self.relay.calls if call.job == job.number)
+        """Whether its orders were answered to the end. A poll that broke off is no reason to call a job failed."""
+        orders = (call for call in self.relay.calls.chats if call.job == job.number)
+        return all(call.ended == "eof" for call in orders)
 
     def _calls(self, job: Held) -> int:
         return sum(call.job == job.number for call in self.relay.calls) if job.number is not None else 0
