@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ._machine import Builder, Machine
     from .grammar import Grammar
 
+_EMPHASIS = " *_`"
+"""What Markdown puts around words."""
 _PHRASE = 80
 """Characters of a phrase, marks included; what is longer is a sentence."""
 
@@ -41,6 +43,8 @@ class Builders:
 
     def line_end(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.LineEnd(start, end)
+
+    joint = line_end
 
     def text(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Text(start, end, machine.text(end))
@@ -117,7 +121,18 @@ class Builders:
     def whole_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return _progress(machine, start, end, children[0], None)
 
-    dotted_tick = percent_tick = plain_tick = whole_tick
+    dotted_tick = whole_tick
+
+    def percent_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        machine.signed = end
+        return _progress(machine, start, end, children[0], None)
+
+    def plain_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        # In `35% (12s)` and `35% 12s` it is the seconds that follow; in `35%..48` a percentage.
+        between = machine.text(end).removesuffix(children[0])
+        if "(" in between or "（" in between or (start == machine.signed and "." not in between):
+            return ev.Notice(start, end, "notice", machine.text(end))
+        return _progress(machine, start, end, children[0], None)
 
     def done_tick(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.label = children[0]
@@ -166,7 +181,7 @@ class Builders:
     def notice(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Notice(start, end, "notice", machine.text(end))
 
-    table_row = notice
+    table_row = ratio = notice
 
     def final(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Notice(start, end, "final", machine.text(end))
@@ -192,10 +207,16 @@ class Builders:
         return (self._kind(children[0]),)
 
     def image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        alt, url = children[0] if len(children) > 1 else "", children[-1]
+        number = alt.removesuffix("%")
+        if number.isdecimal() and number != alt:  # ![45%](…) is [45%](…)
+            return _progress(machine, start, end, number, url)
         machine.delivered = True
-        return ev.Image(start, end, children[0] if len(children) > 1 else "", children[-1])
+        return ev.Image(start, end, alt, url)
 
     def link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        if len(children) > 1 and children[0].strip(_EMPHASIS) in ("100", "100%"):  # [**100**](…) is [100](…)
+            return _progress(machine, start, end, "100", children[-1])
         return self._link(start, end, children[0] if len(children) > 1 else "", children[-1], None)
 
     def labelled_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:

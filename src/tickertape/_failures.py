@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .task import TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .grammar import Grammar
     from .task import Category
@@ -56,7 +56,7 @@ class Failures:
 
     def __init__(self, grammar: Grammar) -> None:
         # A task may be asked for at every delta of a long message, whose head stays the same.
-        self._spot = lru_cache(64)(grammar.spot)
+        self._tokens = lru_cache(64)(lambda text: tuple(grammar.tokens("message_words", text)))
 
     def told(self, failure_word: str, reason: str) -> TaskError:
         """A failure told in the text itself, by its word and what follows it."""
@@ -112,11 +112,11 @@ class Failures:
         return by_code or by_status or "unknown"
 
     def _categories(self, text: str) -> Iterator[Category]:
-        found = self._spot("message_words", text[:_LOOKED_AT])
+        found = self._tokens(text[:_LOOKED_AT])
         names = {name for name, _ in found}
         yield from (category for name, category in _CATEGORIES if name in names)
-        for name, word in found:
-            if name == "NUMBER" and len(word) == 3 and (category := _by_status(int(word))):
+        for at, (name, word) in enumerate(found):
+            if name == "NUMBER" and len(word) == 3 and (category := _by_status(int(word))) and _stands_alone(found, at):
                 yield category
 
     def _without_request_id(self, message: str) -> str:
@@ -126,17 +126,32 @@ class Failures:
             if not message.endswith((")", "）")):
                 break
             end = message[-_LOOKED_AT:]
-            words = [word for name, word in self._spot("message_words", end) if name == "REQUEST_ID"]
+            words = [word for name, word in self._tokens(end) if name == "REQUEST_ID"]
             if not words:
                 break
             message = message[: message.rindex(words[-1])].rstrip()
         return message
 
 
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』"}
+def _stands_alone(found: Sequence[tuple[str, str]], at: int) -> bool:
+    """Whether a number may be an HTTP status: no size (500x500), no part of a name or sum, and it counts nothing."""
+    before = found[at - 1][1][-1] if at else " "
+    after = [word for _, word in found[at + 1 : at + 3]] + [" ", " "]
+    if before in "_.-/xX×*" or after[0][0] in "_%/×*" or (after[0][0].isascii() and after[0][0].isalpha()):
+        return False
+    follows = at + 2 if after[0] == " " else at + 1
+    return follows >= len(found) or found[follows][0] != "UNIT"
+
+
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "【": "】", "`": "`"}
 
 
 def _unquoted(message: str) -> str:
-    if len(message) > 1 and _QUOTES.get(message[0]) == message[-1]:
-        return message[1:-1].strip()
+    """Without the quote marks around it, and the stop behind them."""
+    opening, inside = message[:1], message[1:].rstrip("。.")
+    if (closing := _QUOTES.get(opening)) and inside.endswith(closing) and opening not in inside[:-1]:
+        return inside[:-1].strip()
+    # An opening mark is read as punctuation after the failure word.
+    if message[-1:] in "」』】" and not any(mark in message for mark in "「『【"):
+        return message[:-1].strip()
     return message

@@ -84,6 +84,7 @@ class Fold:
         self._prose: list[str] = []
         self._succeeded = False
         self._failed = False
+        self._reasoned = False  # the last failure was told by its reason alone
         self._message: _Message | None = None  # the last failure's, while it may go on
         self._error: TaskError | None = None
         self._last: ev.Event | None = None
@@ -190,11 +191,13 @@ class Fold:
                 self._succeeded = True
                 self._preview = self._retrying = False
             case ev.Failed(label=label, reason=reason):
-                self._fail(label, reason)
-                self._preview = self._retrying = False
+                if reason is not None or not self._reasoned:  # `失败原因：…` may come before `生成失败`
+                    self._fail(label, reason)
+                self._preview = self._retrying = self._reasoned = False
             case ev.Reason(label=label, reason=reason):
                 if not self._retrying:
                     self._fail(label, reason)
+                    self._reasoned = reason is not None
             case ev.Retrying():
                 self._retrying = True
                 self._preview = False
@@ -275,7 +278,10 @@ class Fold:
     # -- media ------------------------------------------------------------------------------
 
     def _image(self, alt: str, url: str) -> None:
-        if self._preview or (not alt and isinstance(self._last, ev.Progress)):
+        ticking = isinstance(self._last, ev.Progress)
+        if ticking and alt == "100":
+            self._progress.append(100)
+        if self._preview or (ticking and alt in ("", "100")):
             self._previews[url] = None
             self._cover = None
             return
@@ -405,7 +411,9 @@ class Fold:
         if number is None:
             return None
         for medium in self._media:
-            if medium.download_url is None and self._number(medium.label, strict=True) == number:
+            # A picture's description is often its prompt, which may well have a number in it.
+            told = self._number(medium.label, strict=medium.kind == "image")
+            if medium.download_url is None and told == number:
                 return medium
         return None
 

@@ -273,6 +273,8 @@ class ResponseReader:
                         self._parser._fold.add_progress(event)
                 break
         events = self._content(message.get("content"))
+        # What OpenAI's models refuse with stands beside the content, which is null then.
+        events += self._content(message.get("refusal"))
         images = message.get("images")
         for image in images if isinstance(images, list) else ():
             events += self._beside("image", image) if isinstance(image, str) and image else self._part(image)
@@ -291,8 +293,9 @@ class ResponseReader:
             return self._content(part)
         if not isinstance(part, dict):
             return []
-        if isinstance(part.get("text"), str):
-            return self._content(part["text"])
+        for key in ("text", "refusal"):
+            if isinstance(said := part.get(key), str):
+                return self._content(said)
         for key, kind in _PARTS:
             medium = part.get(key)
             url = medium.get("url") if isinstance(medium, dict) else medium

@@ -1,0 +1,202 @@
+"""Layouts that relays, models and what passes texts on make of a stream: one line, broken echoes, odd labels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tickertape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tickertape.events import Event
+
+    EventsOf = Callable[[str], list[Event]]
+
+
+def task(events_of: EventsOf, text: str) -> tickertape.Task:
+    events_of(text)  # in every way it can arrive
+    return tickertape.parse(text)
+
+
+# -- the echo, broken -------------------------------------------------------------------------------
+
+AFTER = "> ID: `task_01`\n> 排队中.\n> 生成失败: 超时\n"
+
+
+@pytest.mark.parametrize("rest", ["}", ",", ";", " // as asked", "\nok", "\n// as asked", "}\n\n"])
+def test_a_fence_closes_after_whatever_the_model_wrote_behind_the_echo(rest: str, events_of: EventsOf) -> None:
+    read = task(events_of, f'```json\n{{"prompt": "y"}}{rest}\n```\n{AFTER}')
+    assert (read.status, read.task_id, read.stages) == ("failed", "task_01", ("queued",))
+    assert read.error == tickertape.TaskError("timeout", None, "超时")
+    assert read.parameters == {"prompt": "y"}
+
+
+def test_a_fence_that_was_never_closed_hides_no_status(events_of: EventsOf) -> None:
+    assert task(events_of, f'```json\n{{"prompt": "y"}}\n{AFTER}').status == "failed"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        '```json\n{"prompt": "a cat\nin a hat ![x](https://in.example/a.png)",\n "n": 1}\n```',
+        '```json\n{\n  "prompt": "a cat\n![x](https://in.example/a.png)\n```inline``` > 生成失败",\n  "n": 1\n}\n```',
+        '{\n  "prompt": "a cat\nin a hat ![x](https://in.example/a.png)",\n  "n": 1\n}',
+        '{\n  "prompt": "a cat\n![x](https://in.example/a.png)"\n}',
+        "{'prompt': '![x](https://in.example/a.png)'}",
+        "{“prompt”: “![x](https://in.example/a.png)”}",
+        '```json\n{"prompt": "a cat,\n  "image": "https://in.example/a.png"\n}\n```',
+    ],
+)
+def test_what_a_broken_echo_holds_is_no_result(echo: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"{echo}\n> ID: `task_01`\n> 排队中.\n")
+    assert (read.status, read.task_id, read.stages) == ("incomplete", "task_01", ("queued",))
+    assert read.results == ()
+
+
+def test_an_echo_that_breaks_off_is_no_prose_wherever_it_is_cut(events_of: EventsOf) -> None:
+    echo = '{"prompt": "a \\"cat\\" \\\\ in C:\\\\x \\u4e2d", "n": 1'
+    for end in range(2, len(echo)):
+        assert task(events_of, echo[:end]).status == "incomplete", echo[:end]
+
+
+# -- a message that has lost its line ends ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("> 生成失败：额度不足 > ID: `task_01` > sid: s_1", "额度不足"),
+        ("> ❌ 生成失败：超时 >[数据预览](https://r.example/web/t) | [原始数据](https://r.example/source/t)", "超时"),
+        ("> 生成失败 ❌ > 失败原因：input_moderation > ID: `task_01`", "input_moderation"),
+        ("> Generation failed: timed out > ✅ Preview video generated", "timed out"),
+        ("> 生成失败: a > b is wrong", "a > b is wrong"),
+        ("> 生成失败: width must be > 512", "width must be > 512"),
+    ],
+)
+def test_a_reason_ends_where_the_next_status_begins(text: str, message: str, events_of: EventsOf) -> None:
+    read = task(events_of, text)
+    assert read.error is not None
+    assert read.error.message == message
+    if "ID" in text:
+        assert read.task_id == "task_01"
+    if "web" in text:
+        assert read.links == {"web": "https://r.example/web/t", "source": "https://r.example/source/t"}
+
+
+# -- failures, spelt otherwise ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["**错误**:", "**错误：**", "**失败**：", "**Error**:", "错误 ：", "**生成失败**："])
+def test_a_label_may_be_bold(label: str, events_of: EventsOf) -> None:
+    for mark in ("> ❌ ", "> ", ""):
+        read = task(events_of, f"{mark}{label} 超时\n")
+        assert read.error == tickertape.TaskError("timeout", None, "超时")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["`input_moderation`", '"input_moderation"', '"input_moderation"。', "「input_moderation」", "“input_moderation”"],
+)
+def test_quote_marks_around_a_reason_are_taken_off(reason: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"> 失败原因：{reason}\n")
+    assert read.error == tickertape.TaskError("moderation", "input_moderation", "input_moderation")
+
+
+def test_a_reason_may_come_before_the_failure(events_of: EventsOf) -> None:
+    read = task(events_of, "> 失败原因：input_moderation\n> 生成失败 ❌\n")
+    assert read.error == tickertape.TaskError("moderation", "input_moderation", "input_moderation")
+    read = task(events_of, "> 失败原因：input_moderation\n> 生成失败 ❌: 超时\n")
+    assert read.error == tickertape.TaskError("timeout", None, "超时")
+
+
+@pytest.mark.parametrize(
+    ("message", "category"),
+    [
+        ("HTTP 500", "upstream"),
+        ("HTTP500", "upstream"),
+        ("500 错误", "upstream"),
+        ("状态码：429，请稍后", "rate_limit"),
+        ("(401)", "auth"),
+        ("image 500x500 too small", "unknown"),
+        ("提示词超过500字", "unknown"),
+        ("提示词超过 400 字", "unknown"),
+        ("only 502/1000 frames", "unknown"),
+        ("task_500abc lost", "unknown"),
+        ("at most 400 characters", "unknown"),
+    ],
+)
+def test_a_number_is_a_status_where_it_counts_nothing_and_is_part_of_nothing(message: str, category: str) -> None:
+    error = tickertape.parse(f"> 生成失败: {message}\n").error
+    assert error is not None
+    assert error.category == category
+
+
+# -- progress -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "progress"),
+    [
+        ("> 进度 35% (12s)", (35,)),
+        ("> 进度 42% 12s", (42,)),
+        ("> 进度 35% (2/4)", (35,)),
+        ("> Progress 35% 1024x1024", (35,)),
+        ("> 进度 3/10", ()),
+        ("> 进度 36%..44%..61..", (36, 44, 61)),
+        ("> 🏃 进度 36 44 61", (36, 44, 61)),
+    ],
+)
+def test_numbers_beside_a_percentage_are_none(text: str, progress: tuple[float, ...], events_of: EventsOf) -> None:
+    read = task(events_of, text + "\n")
+    assert (read.progress, read.status) == (progress, "incomplete")
+
+
+@pytest.mark.parametrize("tick", ["[**100**]", "[`100`]", "[ 100 ]", "![100]", "[100%]"])
+def test_a_linked_hundred_is_a_tick_however_it_is_set(tick: str, events_of: EventsOf) -> None:
+    read = task(events_of, f">🏃 进度 48..{tick}(https://r.example/p.png)\n")
+    assert (read.progress, read.previews, read.status) == ((48, 100), ("https://r.example/p.png",), "incomplete")
+
+
+def test_a_picture_described_by_a_percentage_is_a_tick(events_of: EventsOf) -> None:
+    read = task(events_of, "> 开始绘制 ![12%](https://r.example/1.webp) ![50%](https://r.example/2.webp)\n")
+    assert (read.progress, read.results) == ((12, 50), ())
+
+
+# -- media --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("play", "save"), [("在线播放{}", "下载{}"), ("▶️ 在线观看 {}", "⏬ 下载视频 {}")])
+def test_downloads_of_films_are_matched_by_number(play: str, save: str, events_of: EventsOf) -> None:
+    lines = [f"[{play.format(n)}](https://r.example/{n}.mp4)" for n in (1, 2)]
+    lines += [f"[{save.format(n)}](https://r.example/file/{n}0.mp4)" for n in (1, 2)]
+    read = task(events_of, "\n".join(lines))
+    assert [(each.url[-5:], each.download_url) for each in read.results] == [
+        (f"{n}.mp4", f"https://r.example/file/{n}0.mp4") for n in (1, 2)
+    ]
+
+
+# -- the envelope -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "refusal": "I cannot draw that."},
+        {"content": [{"type": "refusal", "refusal": "I cannot draw that."}]},
+    ],
+)
+def test_a_refusal_beside_the_content_is_what_the_model_said(message: dict[str, Any]) -> None:
+    read = tickertape.parse_response(json.dumps({"choices": [{"message": message}]}))
+    assert read.error == tickertape.TaskError("text_only", None, "I cannot draw that.")
+
+
+def test_a_refusal_may_come_in_deltas() -> None:
+    deltas = [{"role": "assistant", "refusal": "I can"}, {"refusal": "not draw that."}]
+    body = "".join(f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n" for delta in deltas)
+    error = tickertape.parse_response(body + "data: [DONE]\n\n").error
+    assert error is not None
+    assert error.message == "I cannot draw that."
