@@ -16,6 +16,9 @@ def run(name: str) -> None:
 
         import tickertape.testing.tape
         import tickertape.writer  # noqa: F401
+
+        # A first run: what a target imports late is instrumented as well.
+        targets.TARGETS[name](next(iter(targets.seeds(name).values())))
     with TemporaryDirectory() as folder:
         seeds = Path(folder, "seeds")
         seeds.mkdir()
@@ -24,7 +27,7 @@ def run(name: str) -> None:
         own = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
         # libFuzzer writes what it finds into the first folder.
         dictionary = Path(folder, "words")
-        dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.words()), "ascii")
+        dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.words(name)), "ascii")
         options = [f"-dict={dictionary}", "-max_len=1500", *(a for a in sys.argv[1:] if a.startswith("-"))]
         arguments = [sys.argv[0], *options, *own, str(seeds)]
         atheris.Setup(arguments, targets.TARGETS[name])

@@ -29,6 +29,8 @@ from tickertape._tables import TABLES
 from tickertape.cli import main
 from tickertape.strategies import chunkings, contents, responses, tapes
 from tickertape.testing import Tape
+from tickertape.testing._wire import Data, body_of, streamed, whole
+from tickertape.testing.redaction import Redactor
 
 from .conftest import read
 
@@ -115,6 +117,39 @@ def test_a_line_of_a_stream_may_be_cut_where_another_could_begin() -> None:
 @given(tapes())
 def test_any_tape_is_kept_and_tells_the_same_in_other_pieces(tape: Tape) -> None:
     fuzz.TARGETS["tape"](tape.dumps().encode())
+
+
+SECRETS = [
+    "sk-" + "a1B2" * 12,
+    "bob@corp-mail.cn",
+    "password=" + "hunter2x",
+    "用户 [4815] 额度不足",
+    "%73k-" + "a1" * 20,
+]
+
+
+@settings(max_examples=settings().max_examples // 4)  # each is redacted twice, in 50 rules
+@given(st.data())
+def test_any_redacted_content_is_utf8_and_json_and_reads_as_it_did(data: st.DataObject) -> None:
+    text, secret = data.draw(contents()), data.draw(st.sampled_from(SECRETS))
+    at = data.draw(st.integers(0, len(text)))
+    text = f"{text[:at]} {secret} {text[at:]}"
+    redacted = Redactor().redact(text)
+    assert redacted != text
+    assert [type(event) for event in parse(redacted).events] == [type(event) for event in parse(text).events]
+    deltas = [{"choices": [{"delta": {"content": piece}}]} for piece in data.draw(chunkings(text, max_size=20))]
+    body = b"".join(b"data: %b\n\n" % json.dumps(delta, ensure_ascii=False).encode() for delta in deltas)
+    reply = streamed(200, [Data(0.0, piece) for piece in data.draw(chunkings(body, max_size=20))])
+    frames = body_of(Redactor().redact(reply)).decode().split("\n\n")[:-1]
+    said = [json.loads(frame.removeprefix("data: "))["choices"][0]["delta"]["content"] for frame in frames]
+    assert (len(said), "".join(said)) == (len(deltas), redacted)
+
+
+def test_a_frame_that_is_almost_too_deep_is_redacted_or_left() -> None:
+    # As deep as a first look at it could just bear, a second one from further inside could not.
+    for depth in range(600, 1000, 3):
+        frame = f'data: {{"choices": {"[" * depth}{"]" * depth}}}\n\n'
+        assert Redactor().redact(whole(200, frame)) == whole(200, frame)
 
 
 # -- linear time, bounded memory -----------------------------------------------------------------

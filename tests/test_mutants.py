@@ -201,6 +201,13 @@ def test_a_text_that_ends_in_the_middle_of_something_tells_what_was_to_come() ->
     assert caught.value.expected == ("DESTINATION", "RPAREN")
 
 
+def test_a_strict_reading_ends_where_something_is_too_long_to_wait_for() -> None:
+    link = "![a](" + "a" * (1 << 26)
+    with pytest.raises(UnknownLine) as caught:
+        parse(f"> 排队中..\n{link}\n> 独角兽", strict=True)
+    assert (caught.value.line, caught.value.column) == (2, 1)
+
+
 # -- reading ---------------------------------------------------------------------------------
 
 
@@ -247,6 +254,12 @@ def test_exactly_as_many_characters_wait_as_may_and_the_next_one_gives_them_up(b
         assert parser.pending == link
         given_up, *_ = parser.feed("a")
         assert given_up == ev.Unknown(len(before), len(before) + len(link), link, True)
+
+
+def test_a_line_end_that_was_escaped_is_written_in_small_letters(events_of: EventsOf) -> None:
+    link = f"![a]({U}a.png)"
+    assert [type(event) for event in events_of(rf"{link}\n好")] == [ev.Image, ev.LineEnd, ev.Text]
+    assert [type(event) for event in events_of(rf"{link}\New")] == [ev.Image, ev.Text]
 
 
 # -- numbers, labels and links ------------------------------------------------------------------
@@ -327,6 +340,7 @@ def test_prose_is_told_without_the_marks_and_the_white_space_before_its_lines(te
         ("生成失败: a\n> 独角兽  c", "a\n独角兽  c"),
         ("生成失败: a\n```\nb\n```\n```\nc\n```", "a\n```\nb\n```"),
         ("生成失败: a\n```\nb\n```c", "a\n```\nb\n```"),
+        ("生成失败: a ```b``` ```c```", "a ```b``` ```c```"),
     ],
 )
 def test_a_failures_message_goes_on_to_an_empty_line_or_the_end_of_a_fence(text: str, message: str) -> None:
@@ -549,6 +563,10 @@ def test_text_in_a_data_field_is_content_unless_the_request_failed() -> None:
     assert response({"data": "hi"}, 500).error == TaskError("upstream", None, None)
 
 
+def test_what_began_as_a_body_stays_one_whatever_type_its_pieces_have() -> None:
+    assert response(b'{"data": ', '"hi"}').text == "hi"
+
+
 def test_a_bad_frame_is_kept_as_it_was_sent() -> None:
     task = response('data: [1, "é"]\n\n')
     assert task.envelope is not None
@@ -645,6 +663,9 @@ def test_a_frame_may_be_printed_over_lines_and_ends_with_its_bracket() -> None:
     task = response("data: {a\ndata: b\n\n")
     assert task.envelope is not None
     assert task.envelope.error_log == ("{a\nb",)
+    task = response("data: [1,\ndata: 2]\n\n")
+    assert task.envelope is not None
+    assert task.envelope.error_log == ("[1, 2]",)
 
 
 # -- poll bodies ---------------------------------------------------------------------------------------
@@ -664,6 +685,28 @@ def test_every_word_for_an_end_without_result_is_failed(word: str) -> None:
 def test_results_stand_in_a_list_of_any_of_its_names(key: str) -> None:
     task = response({"status": "completed", key: [{"url": f"{U}a.mp4"}]})
     assert task.results == (Result("video", f"{U}a.mp4"),)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("video_url", "video"),
+        ("upsample_video_url", "video"),
+        ("audio_url", "audio"),
+        ("imageUrl", "image"),
+        ("url", "image"),
+        ("urls", "image"),
+        ("result_url", "image"),
+        ("output", "image"),
+    ],
+)
+def test_a_result_stands_under_any_of_its_names(key: str, kind: Any) -> None:
+    assert response({"status": "completed", key: f"{U}a"}).results == (Result(kind, f"{U}a"),)
+
+
+@pytest.mark.parametrize("status", [200, True, {"code": 0}])
+def test_a_status_that_is_no_word_says_nothing(status: Any) -> None:
+    assert response({"status": status, "video_url": f"{U}a.mp4"}).status == "completed"
 
 
 @pytest.mark.parametrize("key", ["thumbnail_url", "cover_url", "poster_url", "thumbnail"])

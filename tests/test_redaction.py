@@ -179,6 +179,7 @@ PLANTED: dict[str, tuple[str, Interaction]] = {
     "an organization in an error text": ("org-" + "Ab1" * 8, body({"message": "limit of org-" + "Ab1" * 8})),
     "a user field": ("alice-01", asked({"user": "alice-01"})),
     "an e-mail address": ("anna.k@studio-nine.cn", said("ask anna", ".k@studio-", "nine.cn!")),
+    "an assignment behind another name": ("hunter2x", body({"message": "error: password=hunter2x"})),
     "an assignment in a prompt": ("hunter2hunter2", asked({"prompt": "draw MY_API_KEY=hunter2hunter2"})),
 }
 
@@ -428,7 +429,7 @@ def test_ids_hosts_paths_prompts_and_times_stay(text: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(FIXTURES.rglob("*.*")) if path.is_file()],
+    [path for path in sorted(FIXTURES.rglob("*.*")) if path.is_file() and path.parent.name != "fatal"],
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_the_gallery_stays_byte_for_byte(path: Path) -> None:
@@ -517,7 +518,18 @@ def test_what_is_redacted_reads_as_it_did(pieces: list[str]) -> None:
 HOSTILE = [
     *("a", "A1", "a.", "a@", "@a.", "a:", "sk-", "sk-aaaaaaaaaa", "eyJ", "eyJaaaaaaaaa.", "AKIA", "org-", "QUJD"),
     *("?sig=", "?sig=a1b2c3d4&", "%25", "%", "\\", '\\"', "&amp;", "&", "://", "://a:b@", "data:image/png;base64,"),
-    *("user [", "user id: ", "账号「", "password=", "=a1b2c3d4 ", "bearer ", "-----BEGIN PRIVATE " + "KEY-----", "\n"),
+    *(
+        "aa=",
+        "aa: password=",
+        "user [",
+        "user id: ",
+        "账号「",
+        "password=",
+        "=a1b2c3d4 ",
+        "bearer ",
+        "-----BEGIN PRIVATE " + "KEY-----",
+        "\n",
+    ),
 ]
 
 

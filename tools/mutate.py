@@ -23,7 +23,6 @@ import gc
 import importlib
 import json
 import os
-import pickle
 import random
 import re
 import resource
@@ -35,7 +34,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tickertape"
@@ -221,6 +220,17 @@ def _compiled(code: str) -> Any:
 # ---- running them ----------------------------------------------------------------------
 
 
+class Measured(TypedDict):
+    """What the fork that measures tells, as JSON has it: lists where the session has sets."""
+
+    failed: list[int]
+    """The tests that fail without any mutant."""
+    seconds: list[float]
+    """How long each test takes."""
+    reached: list[tuple[str, int, list[int]]]
+    """A module, a line of it, the tests that reach the line."""
+
+
 @dataclass
 class Session:
     """A pytest plugin in place of the loop over the tests."""
@@ -257,45 +267,50 @@ class Session:
 
     def _measure(self, session: pytest.Session) -> None:
         """Which lines each test reaches, in a fork: nothing must be warm for the mutants."""
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
             pid = os.fork()
             if not pid:
                 _silent()
                 with contextlib.suppress(BaseException):
-                    pickle.dump(self._measured(session), file)
+                    json.dump(self._measured(session), file)
                     file.flush()
                     os._exit(0)
                 os._exit(1)
             if os.waitpid(pid, 0)[1]:
                 raise SystemExit("the tests could not be measured")
             file.seek(0)
-            failed, self.seconds, self.reached = pickle.load(file)
-        for number in failed:
+            measured: Measured = json.load(file)
+        failed = set(measured["failed"])
+        self.seconds = dict(enumerate(measured["seconds"]))
+        self.reached = {(module, line): set(tests) for module, line, tests in measured["reached"]}
+        for number in sorted(failed):
             print(f"left out, it fails without any mutant: {session.items[number].nodeid}", file=sys.stderr)
         for numbers in self.reached.values():
             numbers -= failed
 
-    def _measured(self, session: pytest.Session) -> tuple[set[int], dict[int, float], dict[tuple[str, int], set[int]]]:
+    def _measured(self, session: pytest.Session) -> Measured:
         _fresh(session)
         measure = importlib.import_module("coverage").Coverage(
             data_file=None, include=[str(PACKAGE / "*.py")], config_file=False
         )
         measure.start()
-        seconds, failed = {}, set()
+        seconds: list[float] = []
+        failed: list[int] = []
         for number in range(len(session.items)):
             measure.switch_context(str(number))
             started = time.process_time()
             self._run(session, number)
-            seconds[number] = time.process_time() - started
+            seconds.append(time.process_time() - started)
             if self.failed:
-                failed.add(number)
+                failed.append(number)
                 self.failed = ""
         measure.stop()
-        data, reached = measure.get_data(), {}
+        data = measure.get_data()
+        reached: list[tuple[str, int, list[int]]] = []
         for file in data.measured_files():
             for line, contexts in data.contexts_by_lineno(file).items():
-                reached[Path(file).stem, line] = {int(c) for c in contexts if c}
-        return failed, seconds, reached
+                reached.append((Path(file).stem, line, [int(c) for c in contexts if c]))
+        return {"failed": failed, "seconds": seconds, "reached": reached}
 
     def _tests(self, mutant: Mutant) -> list[int]:
         lines = set()

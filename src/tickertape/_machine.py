@@ -390,11 +390,6 @@ class Machine:
         program, states = self._program, self._states
         lexis = program.lexicon.lexis
         self._buffer, self._base = "", self._offset
-        if self._run is not None:
-            _, action = self._run
-            token = "".join(self._parts)
-            self._run, self._parts = None, []
-            self._shift(action, token, self._offset)
         while self._emitted < self._offset:
             ended = lexis(states[-1]).row.get(program.end)
             if ended is None:  # the text ended in the middle of something

@@ -63,7 +63,7 @@ class Decoder:
         return frames
 
     def flush(self) -> list[Frame]:
-        frames = list(self._line("".join(self._pieces))) if self._pieces else []
+        frames = list(self._line("".join(self._pieces)))
         self._pieces = []
         return [*frames, *self._give_up()]
 

@@ -63,7 +63,6 @@ class Parser:
         if self._closed:
             return []
         self._closed = True
-        self._task = None
         return self._take(self._machine.close())
 
     @property

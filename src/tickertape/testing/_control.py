@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -330,10 +331,13 @@ def openapi() -> dict[str, Any]:
 
 async def _body(request: Request) -> dict[str, Any]:
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise NoControl(413, f"the body is larger than {MOST_BYTES} bytes; a tape is played by its name")
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MOST_BYTES:
+                raise NoControl(413, f"the body is larger than {MOST_BYTES} bytes; a tape is played by its name")
+    except ClientDisconnect as error:  # nobody reads the answer; half an order is none
+        raise NoControl(400, "the client left before it had sent all of its body") from error
     try:
         told = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:

@@ -268,7 +268,7 @@ class _Reader:
         joined: dict[Path, _Joined] = {}
         for (start, end), name in texts:
             source = text[start:end] if self._side == "response" else ""
-            value = json.loads(source) if '"choices"' in source else None
+            value = _json(source) if '"choices"' in source else None  # read before, but maybe just not too deep
             for literal in literals(text, start, end):
                 key = _delta(literal) if source and literal.kind == "json" else None
                 if key is not None:

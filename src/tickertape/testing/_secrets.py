@@ -226,8 +226,8 @@ _PLAIN = re.compile(r"\s|://|\.[A-Za-z0-9]{2,5}$|^task_")
 _PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.-]{1,64})=([A-Za-z0-9._~%+/=:,*!$@-]++)")
 _ASSIGNED = re.compile(
     r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]{1,48}+)[\"'\\]{0,4}[ \t]{0,4}[:=：][ \t]{0,4}[\"'\\]{0,4}"
-    r"([A-Za-z0-9._~+/=!@#$%^*-]{8,}+)"
 )
+_VALUE = re.compile(r"[A-Za-z0-9._~+/=!@#$%^*-]{8,}+")
 
 
 def _named_as(kind: str, name: str) -> Named | None:
@@ -249,12 +249,16 @@ def _by_name(family: str) -> Callable[[str], Iterator[tuple[int, int]]]:
                 yield from ((match.start(2) + start, match.start(2) + end) for start, end in _value(value, found))
         if family != "key":
             return
-        for match in _ASSIGNED.finditer(text):
-            name = match[1].lower().replace("_", "-")
-            value = match[2].rstrip(".,;:!")
+        at = 0
+        while assigned := _ASSIGNED.search(text, at):
+            at = assigned.end()  # what follows another name may be an assignment itself: "error: password=…"
+            name = assigned[1].lower().replace("_", "-")
             is_named = name in _IN_TEXT or any(name.endswith(f"-{known}") for known in _IN_TEXT)
-            if is_named and len(value) >= 8 and re.search("[0-9]", value) and re.search("[A-Za-z]", value):
-                yield match.start(2), match.start(2) + len(value)
+            if is_named and (told := _VALUE.match(text, at)):
+                at = told.end()
+                value = told[0].rstrip(".,;:!")
+                if len(value) >= 8 and re.search("[0-9]", value) and re.search("[A-Za-z]", value):
+                    yield told.start(), told.start() + len(value)
 
     return find
 

@@ -48,6 +48,8 @@ __all__ = ["RULES", "ConfigError", "Finding", "Redactor", "Rule"]
 Item = TypeVar("Item", str, Request, Reply, Interaction, Tape)
 
 _PLACEHOLDER = re.compile(r"REDACTED-([a-z]+)-(\d{1,9})|(?:^|\b)user-(\d{1,9})@redacted\.invalid")
+_LONGEST = 64
+"""Characters of a placeholder, or more."""
 _NUMBERS = 990_000_000
 """Placeholders of JSON numbers begin here."""
 _LAYERS = 3
@@ -179,7 +181,7 @@ class Redactor:
         elif family == "email":
             new = f"user-{number}@redacted.invalid"
         elif family == "image":
-            data = _unbase64(match.secret) or match.secret.encode("utf-8", "surrogateescape")
+            data = _unbase64(match.secret) or _utf8(match.secret)
             new = f"REDACTED-image-{number}-sha256-{hashlib.sha256(data).hexdigest()[:16]}-{len(data)}"
         else:
             new = f"REDACTED-{family}-{number}"
@@ -220,7 +222,7 @@ _ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|[\"\\/bfnrt])|%[0-9A-Fa-f]{2}")
 
 
 def _at(passage: str, start: int, end: int, rule: Rule, secret: str = "") -> Iterator[_Match]:
-    """A match at a place of the original text; none where it is a placeholder."""
+    """A match at a place of the original text; none where it is a placeholder, or touches one."""
     run = passage[max(0, start - 64) : start]
     backslashes = len(run) - len(run.rstrip("\\"))
     for before in (1, 2):  # letters and digits at the start may belong to an escape: it stays whole
@@ -229,7 +231,10 @@ def _at(passage: str, start: int, end: int, rule: Rule, secret: str = "") -> Ite
             start = escape.end()
     found = passage[start:end]
     is_number = isinstance(passage, Passage) and passage.kind == "number" and re.fullmatch(r"9900\d{5}", found)
-    if start < end and not is_number and not any(mark in found for mark in ("REDACTED", "redacted.invalid")):
+    near = _PLACEHOLDER.finditer(passage, max(0, start - _LONGEST), end + _LONGEST)
+    is_part = any(placeholder.start() < end and start < placeholder.end() for placeholder in near)
+    is_mark = is_number or is_part or any(mark in found for mark in ("REDACTED", "redacted.invalid"))
+    if start < end and not is_mark:
         yield _Match(start, end, rule, secret or _layers(found)[-1][0])
 
 
@@ -310,12 +315,20 @@ def _tokens(text: str) -> Iterator[tuple[int, int, str]]:
 
 def _base64_cores(secret: str) -> Iterator[str]:
     """What base64 of any text that holds the secret holds, by where in a group of three bytes it begins."""
-    data = secret.encode("utf-8", "surrogateescape")
+    data = _utf8(secret)
     for before, borrowed in ((0, 0), (1, 2), (2, 3)):
         whole = (before + len(data)) * 8 // 6
         core = base64.b64encode(bytes(before) + data).decode()[borrowed:whole]
         yield core
         yield core.replace("+", "-").replace("/", "_")
+
+
+def _utf8(text: str) -> bytes:
+    """Lone surrogates are bytes that were no UTF-8, or halves of a pair, which JSON may hold."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _passwords(secret: str) -> list[str]:
