@@ -24,7 +24,7 @@ import openai
 import pytest
 
 import tickertape
-from tickertape.testing import FakeRelay, Tape, TapeError
+from tickertape.testing import FakeRelay, Tape, TapeError, _shelf
 from tickertape.testing._facts import Interaction
 from tickertape.testing._proxy import ProxyError, RecordingProxy
 from tickertape.testing._wire import Data, End, Head, Reply, Request, body_of, end_of, head_of, streamed, whole
@@ -626,3 +626,43 @@ def test_in_the_foreground_it_prints_its_base_url_and_ends_cleanly_on_ctrl_c(
     assert error.count("\n") == 1
     assert os.listdir(tmp_path) == ["gpt-image-1.5-001.jsonl"]
     assert Redactor().scan(Tape.load(tmp_path / "gpt-image-1.5-001.jsonl")) == []
+
+
+def test_an_id_that_was_taken_out_leads_to_no_tape(upstream: RelayServer, recorder: RecordingProxy) -> None:
+    # The second order's answer holds a placeholder; so does the request, of another user.
+    for content in ("a cat", "no quota for user_id=4711"):
+        upstream.play(one(whole(200, {"choices": [{"message": {"content": content}}], "user_id": 4711})))
+    with httpx.Client(base_url=recorder.base_url) as client:
+        for model in ("sora-2", "veo3"):
+            client.post("/chat/completions", json={**CHAT, "model": model, "stream": False})
+        client.get("/cdn/unrelated.png?user_id=4712")
+    recorder.close()
+    assert [path.name for path in recorder.tapes] == ["sora-2-001.jsonl", "veo3-001.jsonl", "unrelated.png-001.jsonl"]
+
+
+def test_what_ends_while_a_tape_is_written_is_written_at_once_with_the_rest(
+    upstream: RelayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll = Request("GET", "http://relay.invalid/v1/videos/task_first0001")
+    order = whole(200, {"choices": [{"message": {"content": "> ID：`task_first0001`\n> 排队中\n"}}]})
+    upstream.play(Tape("job", interactions=(Interaction(None, order), Interaction(poll, whole(200, {"id": "t"})))))
+    writing, go_on, saved = threading.Event(), threading.Event(), []
+    save = recorder_module.save
+
+    def slow(tape: Tape, path: Path) -> None:
+        saved.append(len(tape.interactions))
+        writing.set()
+        go_on.wait(20)
+        save(tape, path)
+
+    monkeypatch.setattr(_shelf, "save", slow)
+    with RecordingProxy(upstream.base_url, tmp_path) as proxy, httpx.Client(base_url=proxy.base_url) as client:
+        client.post("/chat/completions", json={**CHAT, "model": "sora-2", "stream": False})
+        assert writing.wait(20)
+        for _ in range(30):
+            client.get("/videos/task_first0001")
+        go_on.set()
+    assert len(Tape.load(proxy.tapes[0]).interactions) == 31
+    assert saved[0] == 1
+    assert saved[-1] == 31
+    assert len(saved) <= 3  # the last one may have ended after the others were written

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 _CONNECT = 30.0
 """Seconds to reach the upstream. All later waiting is the client's: it has timeouts of its own."""
+_PAUSE = 10.0
+"""Between two writings pass so many times the seconds that the first one took, while exchanges wait."""
 _LAST_WORDS = 1.0
 """Seconds that answers get to notice that they were cut off."""
 
@@ -89,6 +91,9 @@ class RecordingProxy:
         self._shelf = Shelf(Path(out), self._recorder)
         self._told = told or (lambda line: None)
         self._numbers = count(1)
+        self._ended = self._taken = 0  # exchanges that have ended, and of these what the saving thread has taken up
+        self._added: list[tuple[Path, str]] = []  # those on tapes that are not written yet, and what is told of them
+        self._due = 0.0  # when tapes are written at the latest, where others wait
         self._thread: threading.Thread | None = None
         self._url = ""
         self.tapes: list[Path] = []
@@ -208,24 +213,43 @@ class RecordingProxy:
                 if self._stopping.is_set() and not take.whole:
                     self._told("not kept: an answer that was under way when the recorder stopped")
                 else:
+                    self._ended += 1
                     self._saver.submit(self._keep, number, take)
 
     def _keep(self, number: int, take: Take) -> None:
+        self._taken += 1
         self._recorder.takes.remove(take)  # it is on its tape from here on
         request = f"{take.request.method} {urlsplit(take.request.url).path}"
         try:
             path = self._shelf.add(number, take)
-        except TapeError as error:
-            self.errors.append(error)
-            self._told(f"not recorded: {error}")
-            return
+            self._added.append((path, f"{self._recorder.redactor.redact(request)}, {take.told}"))
         except Exception as error:  # whatever it is, the next answer shall be recorded
-            self.errors.append(TapeError(f"{type(error).__name__}: {error}"))
-            self._told(f"not recorded: {type(error).__name__}: {error}")
-            return
-        if path not in self.tapes:
-            self.tapes.append(path)
-        self._told(f"{path.name}: {self._recorder.redactor.redact(request)}, {take.told}")
+            self._not_recorded(error)
+        # Where answers end faster than tapes are written, several are written at once.
+        if self._taken == self._ended or time.perf_counter() >= self._due:
+            began = time.perf_counter()
+            self._write()
+            now = time.perf_counter()
+            self._due = now + _PAUSE * (now - began)
+
+    def _write(self) -> None:
+        added, self._added = self._added, []
+        try:
+            wrong = dict(self._shelf.save())
+        except Exception as error:
+            return self._not_recorded(error)
+        for each in filter(None, wrong.values()):
+            self._not_recorded(each)
+        for path, told in added:
+            if wrong.get(path) is None:
+                if path not in self.tapes:
+                    self.tapes.append(path)
+                self._told(f"{path.name}: {told}")
+
+    def _not_recorded(self, error: Exception) -> None:
+        told = error if isinstance(error, TapeError) else TapeError(f"{type(error).__name__}: {error}")
+        self.errors.append(told)
+        self._told(f"not recorded: {told}")
 
 
 class _Exchange:

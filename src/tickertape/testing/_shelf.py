@@ -19,14 +19,15 @@ from ._wire import body_of
 from .recorder import save, tape_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ._facts import Interaction
     from ._wire import Request
     from .recorder import Recorder, Take
 
-_ID = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9_.:-]{8,}")
-"""What may tell a task in a URL: of eight characters or more, with a digit."""
+_ID = re.compile(r"(?!REDACTED|9900\d{5}$)(?=[^0-9]*[0-9])[A-Za-z0-9_.:-]{8,}")
+"""What may tell a task in a URL: of eight characters or more, with a digit; no placeholder, which any tape may hold."""
 
 
 @dataclass
@@ -36,9 +37,11 @@ class _Entry:
     lock: Lock
     began: datetime
     interactions: list[tuple[int, Interaction]] = field(default_factory=list)
-    """Redacted, with the numbers of their requests, by which they are sorted."""
+    """Redacted, with the numbers of their requests: those that were saved in that order, then those that were not."""
+    saved: int = 0
+    """How many of them are in the file."""
     seen: int = 0
-    """How many secrets were known when they were redacted."""
+    """How many secrets were known when these were redacted."""
 
 
 class Shelf:
@@ -59,27 +62,34 @@ class Shelf:
         probe.release()
 
     def add(self, number: int, take: Take) -> Path:
-        """Put an exchange that has ended on its tape; the tape's path. Raises `TapeError`: it is not kept then."""
-        recorder = self._recorder
-        (interaction,) = recorder.redacted(tape_of("", [take.interaction], datetime.now(UTC))).interactions
+        """Put an exchange that has ended on its tape, which `save()` writes; the tape's path."""
+        (interaction,) = self._recorder.redacted(tape_of("", [take.interaction], datetime.now(UTC))).interactions
         entry = self._owner(interaction) or self._begin(interaction)
-        before = entry.interactions
-        entry.interactions = sorted([*before, (number, interaction)], key=lambda each: each[0])
-        path = entry.lock.path
-        tape = tape_of(path.stem, (each for _, each in entry.interactions), entry.began)
-        # What this exchange told to be a secret may stand in earlier ones. Most tell none that is new, such as a
-        # job's polls: they do not cost the whole tape again.
-        if recorder.redactor.seen > entry.seen:
-            tape = recorder.redacted(tape)
-        try:
-            save(tape, path)
-        except TapeError:
-            entry.interactions = before
-            raise
-        entry.seen = recorder.redactor.seen
-        numbers = (each for each, _ in entry.interactions)
-        entry.interactions = list(zip(numbers, tape.interactions, strict=True))
-        return path
+        entry.interactions.append((number, interaction))
+        return entry.lock.path
+
+    def save(self) -> Iterator[tuple[Path, TapeError | None]]:
+        """Write the tapes that have grown; what was added to one that cannot be written is not kept."""
+        for entry in self._entries:
+            if len(entry.interactions) == entry.saved:
+                continue
+            recorder, path = self._recorder, entry.lock.path
+            ordered = sorted(entry.interactions, key=lambda each: each[0])
+            tape = tape_of(path.stem, (each for _, each in ordered), entry.began)
+            # What a new exchange told to be a secret may stand in earlier ones. Most tell none that is new, such as
+            # a job's polls: they do not cost the whole tape again.
+            if recorder.redactor.seen > entry.seen:
+                tape = recorder.redacted(tape)
+            try:
+                save(tape, path)
+            except TapeError as error:
+                del entry.interactions[entry.saved :]
+                yield path, error
+                continue
+            numbers = (each for each, _ in ordered)
+            entry.interactions = list(zip(numbers, tape.interactions, strict=True))
+            entry.saved, entry.seen = len(entry.interactions), recorder.redactor.seen
+            yield path, None
 
     def close(self) -> None:
         for entry in self._entries:
