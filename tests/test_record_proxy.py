@@ -25,6 +25,7 @@ import pytest
 
 import tickertape
 from tickertape.testing import FakeRelay, Tape, TapeError, _shelf
+from tickertape.testing import recorder as recorder_module
 from tickertape.testing._facts import Interaction
 from tickertape.testing._proxy import ProxyError, RecordingProxy
 from tickertape.testing._wire import Data, End, Head, Reply, Request, body_of, end_of, head_of, streamed, whole
