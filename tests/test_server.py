@@ -443,6 +443,7 @@ def test_a_picture_in_a_form_is_a_picture_of_the_order(server: RelayServer) -> N
     )
     assert answer.json()["status"] == "queued"
     assert server.calls.last.prompt == "ein Zug, größer"
+    assert server.calls.last.model == "m"
     assert server.calls.last.images == ("data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n--x").decode(),)
 
 

@@ -22,7 +22,7 @@ from ._session import SessionError
 from ._wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -51,8 +51,8 @@ def app(sessions: Sessions, *, url: str, hosts: Iterable[str], max_body: int) ->
     controls = Starlette(routes=[Mount(PREFIX, app=control(sessions, url=url, hosts=hosts))])
 
     # What a relay is asked goes by no router and no middleware: each takes its time of every chunk.
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        await (controls if scope["path"].startswith(f"{PREFIX}/") else relay)(scope, receive, send)
+    def either(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (controls if scope["path"].startswith(f"{PREFIX}/") else relay)(scope, receive, send)
 
     return either
 
@@ -163,10 +163,10 @@ def _target(scope: Scope) -> str:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Names in lower case; several fields of one name are one (RFC 9110, 5.3)."""
+    """Names in lower case, as ASGI gives them; several fields of one name are one (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 

@@ -48,9 +48,8 @@ def answer(relay: Relay, request: Request, now: float) -> Call | None:
     call = relay.answer(chat, now)
     if call is None:
         return None
-    # The journal tells the request that came; prompt, images and model stay those of the order.
-    _ = call.prompt, call.images, call.order
-    call.request = request
+    # The journal tells the request that came; prompt, images and model are those of the order.
+    call._ordered, call.request = chat, request
     if call.reply is not None and _succeeded(call.reply):
         call.reply = convert(relay, call, request, asked)
     return call

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._errors import TickertapeError
-from ._wire import Data, End, Head, body_of, end_of
+from ._wire import Data, End, Head, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.types import Send
 
@@ -64,20 +65,19 @@ class Exchange:
         self._pace = pace
         self._changed = changed
         self._silent = call.request.method == "HEAD"
-        self._size = len(body_of(self._reply))
         self._chunked = self._direct = True
 
     async def run(self) -> None:
         """Send all of it, or as much as the client stays for. Raises `IllegalHeader` before the first byte."""
         headers = headers_of(self._reply)
-        self._chunked = all(name.lower() != b"content-length" for name, _ in headers)
+        self._chunked = b"content-length" not in {name.lower() for name, _ in headers}
         self._direct = self._chunked and self._connection.chunks
         try:
             await self._steps(headers)
         finally:
             self._connection.gathered.release()
 
-    async def _steps(self, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _steps(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         now, gone = self._pace.now - self._call.time, self._connection.gone
         for at, step in enumerate(self._reply, 1):
             if step.t > now:
@@ -94,7 +94,6 @@ class Exchange:
                 if isinstance(following := self._reply[at], Data) and following.t <= now and not self._silent:
                     self._connection.gathered.hold()  # one packet for both
                 await self._send({"type": "http.response.start", "status": step.status, "headers": headers})
-                self._changed(self._call)
             else:
                 return await self._finish(step)
 
@@ -123,7 +122,8 @@ class Exchange:
             whole = last and start + size >= len(step.data)
             if whole:
                 self._end("eof")
-            self._changed(self._call)
+            else:
+                self._changed(self._call)
             if self._direct and not whole:
                 self._connection.chunk(piece)
             else:
@@ -146,7 +146,7 @@ class Exchange:
 
     def _left(self) -> None:
         """SDKs go after `[DONE]`, without reading the end behind it: that is no leaving."""
-        whole = self._call.received == self._size and end_of(self._reply).how == "eof"
+        whole = self._call.received == _size(self._reply) and end_of(self._reply).how == "eof"
         self._end("eof" if whole else "left")
 
     def _end(self, how: Ended) -> None:
@@ -156,30 +156,39 @@ class Exchange:
             self._changed(self._call)
 
 
-def headers_of(reply: Reply, *, shared: bool = True) -> list[tuple[bytes, bytes]]:
-    """The headers as they are sent; with `shared`, any web page may read the answer.
+def headers_of(reply: Reply) -> Sequence[tuple[bytes, bytes]]:
+    """The headers as they are sent; any web page may read the answer.
 
     Headers of the recorded connection are left out, and a Content-Length that
     cannot be kept: the body may have been recorded compressed, or changed.
     """
     head = reply[0]
     if not isinstance(head, Head):
-        return []
-    size, eof = sum(len(step.data) for step in reply if isinstance(step, Data)), end_of(reply).how == "eof"
+        return ()
+    return _sent(head.headers, _size(reply), end_of(reply).how == "eof", len(reply))
+
+
+def _size(reply: Reply) -> int:
+    """Bytes of the body."""
+    return sum([len(step.data) for step in reply if isinstance(step, Data)])
+
+
+@lru_cache(maxsize=64)  # the same few tapes are played over and over
+def _sent(headers: tuple[tuple[str, str], ...], size: int, eof: bool, steps: int) -> Sequence[tuple[bytes, bytes]]:
     sent: list[tuple[bytes, bytes]] = []
-    for name, value in head.headers:
+    for name, value in headers:
         if not _NAME.fullmatch(name) or _UNSAFE.search(value):
             raise IllegalHeader(
                 f"header {name[:80]!r}: {value[:80]!r}: expected a name of letters and digits and a value on one line; "
                 "take the line break out of the tape or the fault"
             )
         key = name.lower()
-        if key in _HOP_BY_HOP or (key == "content-length" and not _kept(value, size, eof, len(reply))):
+        if key in _HOP_BY_HOP or (key == "content-length" and not _kept(value, size, eof, steps)):
             continue
         sent.append((name.encode(), value.strip().encode()))
-    if shared and not any(name.lower() == b"access-control-allow-origin" for name, _ in sent):
+    if not any(name.lower() == b"access-control-allow-origin" for name, _ in sent):
         sent += [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
-    return sent
+    return tuple(sent)
 
 
 def _kept(value: str, size: int, eof: bool, steps: int) -> bool:

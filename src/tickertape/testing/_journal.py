@@ -68,11 +68,13 @@ class Call:
     ended_at: float | None = None
     """In virtual seconds since the relay began."""
     _earlier: Sequence[Call] = field(default=(), init=False)
+    _ordered: Request | None = field(default=None, init=False)
+    """The chat request that orders the same, where another endpoint was asked."""
     _read: tuple[int, Task] | None = field(default=None, init=False)
 
-    @cached_property
+    @property
     def _body(self) -> dict[str, Any]:
-        return body if isinstance(body := self.request.json, dict) else {}
+        return body if isinstance(body := (self._ordered or self.request).json, dict) else {}
 
     @cached_property
     def _users(self) -> list[list[dict[str, Any]]]:
@@ -119,7 +121,7 @@ class Call:
     @cached_property
     def order(self) -> str:
         """A key, equal for chat requests that order (and pay for) the same; see `order_of`."""
-        return order_of(self.request)
+        return order_of(self._ordered or self.request)
 
     @property
     def status(self) -> int | None:
@@ -189,8 +191,10 @@ class Calls(Sequence[Call]):
 
     def forget(self) -> Call | None:
         """Drop the oldest call that has ended; for the relay. None where all are under way."""
-        at = next((at for at, call in enumerate(self._calls) if call.ended is not None), None)
-        return None if at is None else self._calls.pop(at)
+        for at, call in enumerate(self._calls):
+            if call.ended is not None:
+                return self._calls.pop(at)
+        return None
 
     def numbered(self, number: int) -> Call | None:
         """The call of this number; None where it was forgotten, or never made."""

@@ -118,10 +118,12 @@ class Play:
         if not isinstance(self.source, Tape):
             self.played += 1
             return None
-        if not self._chats():
+        chats = self._chats()
+        if not chats:
             self.left = list(self.source.interactions)
             self.played += 1
-        interaction = self._chats()[0]
+            chats = self._chats()
+        interaction = chats[0]
         self.left.remove(interaction)
         return interaction
 

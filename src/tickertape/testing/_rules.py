@@ -159,25 +159,30 @@ def _bad_body(request: Request, number: int) -> Reply | None:
         words = f"无效的请求，json: cannot unmarshal {_go(body)} into Go value of type middleware.ModelRequest"
         return _refusal(400, words, number)
     model, messages, stream = body.get("model"), body.get("messages"), body.get("stream")
-    if not isinstance(model, str | None):
+    if model is not None and not isinstance(model, str):
         return _refusal(400, "无效的请求，field model must be a string", number)
     if not model:
         return _refusal(400, "未指定模型名称，模型名称不能为空", number)
-    for field, value, kind, type_ in (("messages", messages, list, "[]dto.Message"), ("stream", stream, bool, "bool")):
-        if not isinstance(value, kind | None):
-            return _invalid(_unmarshal(value, field, type_), number)
+    if messages is not None and not isinstance(messages, list):
+        return _invalid(_unmarshal(messages, "messages", "[]dto.Message"), number)
+    if stream is not None and not isinstance(stream, bool):
+        return _invalid(_unmarshal(stream, "stream", "bool"), number)
     if not messages:
         return _invalid("field messages is required", number)
     for message in messages:
         if not isinstance(message, dict):
             return _invalid(_unmarshal(message, "messages", "dto.Message"), number)
-    return next((bad for at, message in enumerate(messages) if (bad := _bad_content(at, message, number))), None)
+    for at, message in enumerate(messages):
+        if (bad := _bad_content(at, message, number)) is not None:
+            return bad
+    return None
 
 
 def _bad_content(at: int, message: dict[str, Any], number: int) -> Reply | None:
-    content, where = message.get("content"), f"messages[{at}].content"
+    content = message.get("content")
     if content is None or isinstance(content, str):  # null: an assistant's message that only calls tools
         return None
+    where = f"messages[{at}].content"
     if not isinstance(content, list):
         words = (
             f"Invalid type for '{where}': expected one of a string or array of objects, but got {_a(content)} instead."

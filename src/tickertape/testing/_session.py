@@ -125,7 +125,9 @@ class Session:
     def findings(self, allow: Iterable[str] = ()) -> list[Finding]:
         names = allowed(allow)
         with self._lock:
-            return [each for each in judge(self.calls, end_time=self.pace.now) if each.name not in names]
+            calls, now = list(self.calls), self.pace.now
+        # Without the lock, for which the next request waits: of many calls a judge takes a while.
+        return [each for each in judge(calls, end_time=now) if each.name not in names]
 
     def assert_well_behaved(self, *, allow: Iterable[str] = ()) -> None:
         if found := self.findings(allow):
@@ -201,11 +203,13 @@ class Session:
 
     def _loaded(self, what: Any) -> Any:
         """Tapes, read, with their links led to this server; everything else as it is."""
+        if isinstance(what, Tape):
+            return self._led_here(what) if self.options.rewrite_links else what
         if isinstance(what, list | tuple):
             return [self._loaded(each) for each in what]
         if isinstance(what, str) or hasattr(what, "__fspath__"):
-            what = Tape.load(what, folder=self.options.tapes)
-        return self._led_here(what) if isinstance(what, Tape) and self.options.rewrite_links else what
+            return self._loaded(Tape.load(what, folder=self.options.tapes))
+        return what
 
     def _led_here(self, tape: Tape) -> Tape:
         if id(tape) not in self._moved:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -58,6 +57,8 @@ class End:
     how: Ending = "eof"
 
 
+_UNREAD: Any = object()
+
 Step = Head | Data | End
 Reply = tuple[Step, ...]
 """Steps in order: at most one `Head`, first; one `End`, last; times never fall."""
@@ -76,17 +77,23 @@ class Request:
     native: Any = field(default=None, compare=False, repr=False)
     """The adapter's own object, such as an `httpx.Request`."""
 
-    @cached_property
-    def path(self) -> str:
-        return urlsplit(self.url).path
+    _json = _UNREAD  # of the class: most requests are never asked for it
 
-    @cached_property
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path  # it remembers what it split last
+
+    @property
     def json(self) -> Any:
         """The decoded body; None where it is no JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
+        # No `cached_property`, which gives every request a dict of its own, and before Python 3.12 takes a lock.
+        if self._json is _UNREAD:
+            try:
+                decoded = json.loads(self.body)
+            except (ValueError, RecursionError):
+                decoded = None
+            object.__setattr__(self, "_json", decoded)
+        return self._json
 
 
 def whole(

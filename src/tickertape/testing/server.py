@@ -213,6 +213,7 @@ class RelayServer:
         config = uvicorn.Config(
             app(self._sessions, url=self._url, hosts=hosts, max_body=self._max_body),
             http=Connection,
+            interface="asgi3",
             ws="none",
             lifespan="off",
             log_config=None,
