@@ -100,6 +100,11 @@ BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
     "bytes, which YAML writes as !!binary": (json.dumps(COMPLETION, ensure_ascii=False).encode(), {}),
     "gzip": (gzip.compress(json.dumps(COMPLETION).encode()), {"Content_Encoding": "gzip"}),
     "deflate": (zlib.compress(json.dumps(COMPLETION).encode()), {"Content_Encoding": "deflate"}),
+    "gzip of two members": (
+        gzip.compress(json.dumps(COMPLETION).encode()[:9]) + gzip.compress(json.dumps(COMPLETION).encode()[9:]),
+        {"Content_Encoding": "gzip"},
+    ),
+    "gzip with padding": (gzip.compress(json.dumps(COMPLETION).encode()) + bytes(9), {"Content_Encoding": "gzip"}),
     "raw deflate": (zlib.compress(json.dumps(COMPLETION).encode(), wbits=-15), {"Content_Encoding": "deflate"}),
     "gzip twice": (gzip.compress(gzip.compress(json.dumps(COMPLETION).encode())), {"Content_Encoding": "gzip, gzip"}),
     "decoded, with the header left": (json.dumps(COMPLETION), {"Content_Encoding": "gzip"}),
@@ -172,9 +177,11 @@ def test_names_that_multiply_are_refused_in_time() -> None:
     assert "more than 200000 values" in imported.left[0]
 
 
-def test_a_body_that_unpacks_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "bomb", [gzip.compress(bytes(2_000_000)), gzip.compress(bytes(400_000)) * 5], ids=["one member", "five members"]
+)
+def test_a_body_that_unpacks_without_end_is_left(bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickertape.testing.importers._LARGEST", 1_000_000)
-    bomb = gzip.compress(bytes(2_000_000))
     imported = read(write("cat.yaml", cassette(exchange(bomb, Content_Encoding="gzip"))))
     assert imported.tape is None
     assert "unpacks to more than 1 MB" in imported.left[0]
@@ -351,6 +358,50 @@ def test_an_entry_that_is_not_as_it_should_be_is_left(value: Any, why: str) -> N
     assert [why in line for line in imported.left] == [True]
 
 
+def posting(mime: str, *params: dict[str, str], text: str | None = None) -> dict[str, Any]:
+    value = entry()
+    value["request"]["postData"] = {
+        "mimeType": mime,
+        "params": list(params),
+        **({} if text is None else {"text": text}),
+    }
+    return value
+
+
+def test_a_form_whose_text_was_not_exported_is_put_together() -> None:
+    fields = [{"name": "prompt", "value": "a cat & 猫"}, {"name": "n", "value": "2"}]
+    for mime in ("application/x-www-form-urlencoded", "text/unknown"):
+        (interaction,) = tape_of("site.har", har(posting(mime, *fields, text=""))).interactions
+        assert interaction.request is not None
+        assert interaction.request.body == b"prompt=a+cat+%26+%E7%8C%AB&n=2"
+        assert interaction.request.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+def test_multipart_whose_text_was_not_exported_is_put_together_and_what_is_missing_is_told() -> None:
+    fields = [
+        {"name": "prompt", "value": "a cat"},
+        {"name": "image", "fileName": 'a"b.png', "contentType": "image/png"},
+    ]
+    imported = read(write("site.har", har(posting("multipart/form-data; boundary=x", *fields))))
+    assert imported.tape is not None
+    (request,) = [each.request for each in imported.tape.interactions]
+    assert request is not None
+    boundary = request.headers["content-type"].partition("boundary=")[2]
+    assert request.body.decode().split(f"--{boundary}")[1:] == [
+        '\r\ncontent-disposition: form-data; name="prompt"\r\n\r\na cat\r\n',
+        '\r\ncontent-disposition: form-data; name="image"; filename="a%22b.png"\r\ncontent-type: image/png\r\n\r\n\r\n',
+        "--\r\n",
+    ]
+    (line,) = imported.left
+    assert "taken without the content of 'image' in its request: it was not exported" in line
+
+
+def test_a_request_whose_body_was_not_exported_is_told() -> None:
+    imported = read(write("site.har", har(posting("application/json"))))
+    assert imported.tape is not None
+    assert ["taken without the body of its request" in line for line in imported.left] == [True]
+
+
 # -- files --------------------------------------------------------------------------------------------
 
 
@@ -383,16 +434,16 @@ def test_a_link_that_leads_out_of_the_folder_is_refused() -> None:
     Path("tapes").mkdir()
     Path("tapes/shop").symlink_to(Path("outside").resolve(), target_is_directory=True)
     write("cassettes/shop/cat.yaml", cassette(exchange(json.dumps(COMPLETION))))
-    with pytest.raises(TapeError, match="leads out of"):
-        list(import_to(["cassettes"], "tapes"))
+    (refused,) = import_to(["cassettes"], "tapes")
+    assert "leads out of" in refused.why
     assert list(Path("outside").iterdir()) == []
 
 
 def test_a_tape_that_is_there_is_not_written_over_unless_told() -> None:
     path = write("cat.yaml", cassette(exchange(json.dumps(COMPLETION))))
     write("tapes/cat.jsonl", "mine")
-    with pytest.raises(TapeError, match="--force writes over it"):
-        list(import_to([path], "tapes"))
+    (refused,) = import_to([path], "tapes")
+    assert (refused.target, "--force writes over it" in refused.why) == (None, True)
     assert Path("tapes/cat.jsonl").read_text("utf-8") == "mine"
     list(import_to([path], "tapes", force=True))
     assert Tape.load("cat", folder="tapes").task.status == "completed"
@@ -400,8 +451,29 @@ def test_a_tape_that_is_there_is_not_written_over_unless_told() -> None:
 
 def test_two_files_of_one_name_are_not_written_over_each_other() -> None:
     paths = [write(name, cassette(exchange(json.dumps(COMPLETION)))) for name in ("cat.yaml", "cat.json")]
-    with pytest.raises(TapeError, match="just written from another file"):
-        list(import_to(paths, "tapes", force=True))
+    first, second = import_to(paths, "tapes", force=True)
+    assert (first.why, "just written from another file" in second.why) == ("", True)
+
+
+def test_a_file_that_cannot_be_read_keeps_none_of_the_others_back(capsys: pytest.CaptureFixture[str]) -> None:
+    write("cassettes/a.yaml", "a: [")
+    write("cassettes/b.yaml", cassette(exchange(json.dumps(COMPLETION))))
+    write("cassettes/c.har", "{")
+    assert main(["import", "cassettes", "--out", "tapes"]) == 2
+    told = capsys.readouterr()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in told.err.splitlines()] == [
+        str(Path("cassettes/a.yaml")),
+        str(Path("cassettes/c.har")),
+    ]
+    assert "1 tape written" in told.out
+    assert Tape.load("b", folder="tapes").task.status == "completed"
+
+
+def test_a_path_that_names_no_file_is_told_before_anything_is_written() -> None:
+    path = write("cat.yaml", cassette(exchange(json.dumps(COMPLETION))))
+    with pytest.raises(TapeError, match="no such file or folder"):
+        list(import_to([path, "nowhere"], "tapes"))
+    assert not Path("tapes").exists()
 
 
 # -- the command -----------------------------------------------------------------------------------------

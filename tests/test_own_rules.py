@@ -135,8 +135,31 @@ def test_a_file_that_is_named_and_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_span_that_is_not_in_the_text_is_told_with_the_rule(tmp_path: Path) -> None:
     config(tmp_path, '[[tool.tickertape.redact]]\nname = "far"\nfunction = "own_secrets_two:find"\n')
     (tmp_path / "own_secrets_two.py").write_text("def find(text):\n    return [(0, len(text) + 1)]\n")
-    with pytest.raises(ValueError, match=r"rule 'far' found \(0, 3\) in a text of 2; expected places in it"):
+    with pytest.raises(ConfigError, match=r"1 \(far\): .* returned \(0, 3\) for a text of 2; expected places in it"):
         Redactor.configured(tmp_path).redact("ab")
+
+
+@pytest.mark.parametrize(
+    ("number", "body", "told"),
+    [
+        (1, "raise KeyError('x')", "raised KeyError: 'x'"),
+        (2, "return None", "returned None"),
+        (3, "return ['a']", "returned a value of type str among its spans"),
+        (4, "return 'ab'", "returned a value of type str"),
+        (5, "return [(0, 1, 2)]", "returned a tuple of int, int, int among its spans"),
+        (6, "return [(0.0, 1)]", "returned a tuple of float, int among its spans"),
+        (7, "yield 0, 1; raise ValueError('late')", "raised ValueError: late"),
+    ],
+)
+def test_a_function_that_does_not_do_as_it_should_is_told_with_the_rule(
+    number: int, body: str, told: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = f"own_secrets_wrong_{number}"
+    path = config(project, f'[[tool.tickertape.redact]]\nname = "far"\nfunction = "{module}:find"\n')
+    (project / f"{module}.py").write_text(f"def find(text):\n    {body}\n")
+    assert main(["verify", "cat.jsonl"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{path}: [[tool.tickertape.redact]] 1 (far): function = '{module}:find' {told}; expected an iter" in line
 
 
 # -- who heeds it -------------------------------------------------------------------------------------
@@ -259,12 +282,14 @@ def test_polls_that_tell_no_new_secret_do_not_redact_the_tape_again(tmp_path: Pa
 
     recorder.redacted = counted  # type: ignore[method-assign]
 
-    def kept(number: int, method: str, path: str, data: bytes) -> Path:
-        take = recorder.begin(Request(method, f"https://relay.example{path}", body=b'{"model": "m"}'))
+    def kept(number: int, method: str, target: str, data: bytes) -> Path:
+        take = recorder.begin(Request(method, f"https://relay.example{target}", body=b'{"model": "m"}'))
         take.head(0.0, 200, [("content-type", "application/json")])
         take.data(0.0, data)
         take.end(0.0, "eof")
-        return shelf.add(number, take)
+        path = shelf.add(number, take)
+        assert list(shelf.save()) == [(path, None)]
+        return path
 
     secret = "sk-" + "a1B2" * 12
     path = kept(0, "POST", "/v1/chat/completions", json.dumps(chat("> ID: `task_0000001`\n")).encode())
@@ -285,3 +310,16 @@ def test_a_proxy_takes_a_redactor(tmp_path: Path, upstream: RelayServer) -> None
         body = {"model": "m", "messages": [{"role": "user", "content": "a cat"}]}
         httpx.post(f"{proxy.base_url}/chat/completions", json=body, headers={"authorization": "Bearer sk-x"})
     assert Tape.load(proxy.tapes[0]).task.text == HIDDEN
+
+
+def test_the_rules_are_those_of_the_project_that_the_tape_is_in(
+    project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert main(["verify", str(project / "cat.jsonl")]) == 1
+    assert main(["migrate", str(project)]) == 0
+    assert Tape.load(project / "cat.jsonl").task.text == HIDDEN
+    capsys.readouterr()

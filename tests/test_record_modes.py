@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 import textwrap
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx
 import httpx2
@@ -17,7 +20,8 @@ import pytest
 from tickertape.testing import FakeRelay, Tape, TapeError, UncoveredTransport, UnmatchedRequest, UnplayedError, _guard
 from tickertape.testing._episodes import MODES, Episodes, RecordError, name_of
 from tickertape.testing._facts import Interaction
-from tickertape.testing._files import TapeBusy
+from tickertape.testing._files import Lock, TapeBusy
+from tickertape.testing._onward import Compressed, response_headers
 from tickertape.testing._wire import Data, Request, body_of, end_of, whole
 from tickertape.testing.redaction import Redactor
 from tickertape.testing.server import RelayServer
@@ -298,6 +302,50 @@ def test_a_connection_that_is_refused_is_recorded_and_replayed(tmp_path: Path) -
     assert end_of(Tape.load(tmp_path / "cat.jsonl").interactions[0].reply).how == "refused"
 
 
+def test_headers_that_are_no_ascii_are_recorded_and_replayed_as_bytes(tmp_path: Path) -> None:
+    body, disposition = b'{"choices": [{"message": {"content": "a"}}]}', 'attachment; filename="猫.png"'.encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+    upstream = Upstream(head=head + b"content-disposition: " + disposition + b"\r\n\r\n")
+
+    def work() -> None:
+        upstream.accept()
+        upstream.answer()
+        upstream.send(body)
+
+    with beside(upstream, work):
+        for mode in ("once", "none"):
+            with FakeRelay(tapes=tmp_path, tape="cat", record=mode, validate=False):
+                response = httpx.post(f"{upstream.base_url}/chat/completions", json=CHAT)
+            assert dict(response.headers.raw)[b"content-disposition"] == disposition
+
+
+ONE, OTHER = b'{"choices": ', b"[]}"
+COMPRESSED = {
+    "gzip": ("gzip", gzip.compress(ONE + OTHER)),
+    "gzip of two members": ("gzip", gzip.compress(ONE) + gzip.compress(OTHER)),
+    "gzip with padding": ("gzip", gzip.compress(ONE + OTHER) + bytes(9)),
+    "deflate": ("deflate", zlib.compress(ONE + OTHER)),
+    "deflate without its header": ("deflate", zlib.compress(ONE + OTHER, wbits=-15)),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 999])
+@pytest.mark.parametrize(("coding", "data"), COMPRESSED.values(), ids=COMPRESSED)
+def test_a_compressed_body_is_read_to_its_end(coding: str, data: bytes, size: int) -> None:
+    headers, decode = response_headers([("content-encoding", coding), ("content-length", str(len(data)))])
+    assert headers == ()
+    assert b"".join(decode(data[at : at + size]) for at in range(0, len(data), size)) == ONE + OTHER
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\xffnope", gzip.compress(ONE)[:-8] + b"12345678"], ids=["no header", "a wrong checksum"]
+)
+def test_a_body_that_cannot_be_decoded_is_refused(data: bytes) -> None:
+    _, decode = response_headers([("content-encoding", "deflate")])
+    with pytest.raises(Compressed, match="cannot be decoded"):
+        decode(data)
+
+
 # -- the guard -----------------------------------------------------------------------------------
 
 
@@ -359,6 +407,29 @@ def request(body: Any = None, path: str = "/v1/videos", method: str = "POST", **
     return Request(method, f"https://relay.example{path}", headers, b"" if body is None else json.dumps(body).encode())
 
 
+def posted(content_type: str, body: bytes) -> Request:
+    return Request("POST", "https://relay.example/v1/images/edits", {"content-type": content_type}, body)
+
+
+def form(**fields: str) -> Request:
+    return posted("application/x-www-form-urlencoded", urlencode(fields).encode())
+
+
+def parts(boundary: str = "b1", *, data: bytes = b"\x89PNG", name: str = "cat.png", **fields: str) -> Request:
+    made = httpx.Request(
+        "POST",
+        "https://relay.example/v1/images/edits",
+        data=fields,
+        files={"image": (name, data, "image/png")},
+        headers={"content-type": f"multipart/form-data; boundary={boundary}"},
+    )
+    return posted(made.headers["content-type"], made.read())
+
+
+def text(words: str) -> Request:
+    return posted("text/plain", words.encode())
+
+
 IMAGE = "data:image/png;base64," + "iVBORw0KGgo" * 9
 
 
@@ -372,8 +443,36 @@ IMAGE = "data:image/png;base64," + "iVBORw0KGgo" * 9
         (request({"user_id": 771884551}), request({"user_id": 12})),
         (request({"image": IMAGE}), request({"image": IMAGE})),
         (request({"text": f"ask {KEY} now"}), request({"text": "ask REDACTED-key-1 now"})),
+        (
+            request(path="/c.png?u=cat@pictures.dev", method="GET"),
+            request(path="/c.png?u=user-1%40redacted.invalid", method="GET"),
+        ),
+        (
+            request(path="/c.png?u=user-1%40redacted.invalid", method="GET"),
+            request(path="/c.png?u=user-1@redacted.invalid", method="GET"),
+        ),
+        (request(path="/a%20b?q=%7E1&r=x+y", method="GET"), request(path="/a b?q=~1&r=x%20y", method="GET")),
+        (form(prompt="a cat", user="u-1001"), form(user="u-2002", prompt="a cat")),
+        (parts(prompt="a cat"), parts("another", prompt="a cat", name="tmp1x.png")),
+        (parts(prompt=f"a cat {KEY}"), parts("b", prompt="a cat REDACTED-key-7")),
+        (text(f"draw with {KEY}"), text("draw with REDACTED-key-1")),
     ],
-    ids=["order of keys", "user", "key", "signature", "number", "same image", "placeholder followed"],
+    ids=[
+        "order of keys",
+        "user",
+        "key",
+        "signature",
+        "number",
+        "same image",
+        "placeholder followed",
+        "address in a query",
+        "placeholder encoded",
+        "percent-encoding",
+        "form",
+        "boundary and name of a file",
+        "placeholder in multipart",
+        "text",
+    ],
 )
 def test_requests_that_are_alike_redacted_are_alike(recorded: Request, asked: Request, tmp_path: Path) -> None:
     assert episodes(tmp_path, recorded).replay(asked) is not None
@@ -391,6 +490,19 @@ def test_requests_that_are_alike_redacted_are_alike(recorded: Request, asked: Re
         (request({"image": IMAGE}), request({"image": IMAGE + "AAAA"}), "json.image: expected"),
         (request({"t": f"ask {KEY} now"}), request({"t": "ask  now"}), "json.t: expected"),
         (request({"t": f"ask {KEY} now"}), request({"t": f"ask {KEY} then"}), "json.t: expected"),
+        (
+            request(path="/v1/f?a=1%262", method="GET"),
+            request(path="/v1/f?a=1&2", method="GET"),
+            "path: expected /v1/f?a=1%262, found /v1/f?a=1&2",
+        ),
+        (form(prompt="a cat"), form(prompt="a dog"), 'form.prompt: expected "a cat", found "a dog"'),
+        (form(prompt="a"), form(prompt="a", n="2"), 'form.n: expected no such key, found "2"'),
+        (parts(prompt="a cat"), parts(prompt="a dog"), 'multipart.prompt: expected "a cat", found "a dog"'),
+        (parts(), parts(data=b"\x89PN"), 'multipart.image: expected "REDACTED-file-sha256-'),
+        (text("a cat"), text("a dog"), 'text: expected "a cat", found "a dog"'),
+        (text("a cat"), posted("text/plain", b""), 'text: expected "a cat", found null'),
+        (request({"a": 1}), form(a="1"), "body: expected JSON, found a form"),
+        (form(prompt="a cat"), parts(prompt="a cat"), "body: expected a form, found multipart"),
     ],
 )
 def test_requests_that_differ_are_told_where(recorded: Request, asked: Request, told: str, tmp_path: Path) -> None:
@@ -418,6 +530,13 @@ def test_a_tape_that_is_being_recorded_is_not_recorded_a_second_time(tmp_path: P
     second.begin()
     second.end()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    for path in (tmp_path / "out" / "t.jsonl", tmp_path / "out" / "deep" / "t.jsonl"):
+        with pytest.raises(TapeError, match="is a file, choose another folder"):
+            Lock(path).acquire()
 
 
 def test_what_cannot_be_recorded_to_is_refused(tmp_path: Path) -> None:
@@ -598,6 +717,116 @@ def test_workers_of_xdist_write_tapes_of_their_own(run: Callable[..., Any], pyte
     assert len(tapes(pytester)) == 6
     asked = [Tape.load(pytester.path / "tests" / "tapes" / name).interactions[0].request for name in tapes(pytester)]
     assert sorted(each.json["messages"][0]["content"] for each in asked if each) == list("012345")
+
+
+def test_a_tape_that_was_recorded_is_replayed_by_matching_whatever_the_mode(
+    run: Callable[..., Any], upstream: RelayServer
+) -> None:
+    run(NAMED, "--tickertape-record=once").assert_outcomes(passed=1)
+    other = NAMED.replace("ask()", "ask('a dog')")
+    for flags in ((), ("--tickertape-record=none",), ("--tickertape-record=once",)):
+        run(NAMED, *flags).assert_outcomes(passed=1)
+        result = run(other, *flags)
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*UnmatchedRequest: POST */v1/chat/completions is not on the tape.",
+                "*nearest on cat.jsonl: POST /v1/chat/completions",
+                '*differs in json.messages*content: expected "a cat", found "a dog"',
+                "*remedy: record what is new with --tickertape-record=new_episodes*",
+            ]
+        )
+        for misleading in ("*fake_relay.play(*", "*nothing was played*"):
+            result.stdout.no_fnmatch_line(misleading)
+    assert len(upstream.calls) == 1
+
+
+def test_a_tape_of_other_than_chat_requests_is_replayed_without_record_in_the_marker(
+    run: Callable[..., Any], upstream: RelayServer
+) -> None:
+    source = """
+        @pytest.mark.tickertape(tape="shop/edit", strict=False)
+        def test_edit(fake_relay):
+            files = {"image": ("cat.png", b"PNG", "image/png")}
+            edited = httpx.post(URL + "/images/edits", data={"prompt": %r}, files=files)
+            assert edited.status_code == 404
+    """
+    run(source % "a hat", "--tickertape-record=once").assert_outcomes(passed=1)
+    asked = len(upstream.calls)
+    run(source % "a hat").assert_outcomes(passed=1)
+    result = run(source % "a bow")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*differs in multipart.prompt: expected "a hat", found "a bow"'])
+    assert len(upstream.calls) == asked
+
+
+@pytest.mark.parametrize("name", ["cat.md", "cat.jsonl"])
+@pytest.mark.parametrize("flags", [(), ("--tickertape-record=none",), ("--tickertape-record=once",)])
+def test_a_tape_that_was_written_by_hand_is_played_whatever_is_asked(
+    name: str, flags: tuple[str, ...], run: Callable[..., Any], upstream: RelayServer, pytester: pytest.Pytester
+) -> None:
+    folder = pytester.path / "tests" / "tapes" / "shop"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("![a](https://x.test/a.png)" if name == "cat.md" else said("by hand").dumps(), "utf-8")
+    run(NAMED.replace("ask()", "ask('anything')"), *flags).assert_outcomes(passed=1)
+    assert len(upstream.calls) == 0
+    assert tapes(pytester) == [f"shop/{name}"]
+
+
+def test_a_tape_that_is_not_there_is_told_with_how_to_record_it(run: Callable[..., Any]) -> None:
+    for flags in ((), ("--tickertape-record=none",)):
+        result = run(NAMED, *flags)
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["*no tape 'shop/cat' in *record it with --tickertape-record=once"])
+
+
+TWO = """
+    @pytest.mark.tickertape(tape="shop/cat")
+    @pytest.mark.parametrize("prompt", ["one", "two"])
+    def test_two(fake_relay, prompt):
+        assert ask(prompt)["choices"]
+"""
+
+
+@pytest.mark.parametrize("mode", ["rewrite", "new_episodes"])
+def test_a_tape_is_not_recorded_by_two_tests_of_one_run(
+    mode: str, run: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
+    result = run(TWO, f"--tickertape-record={mode}")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*cat.jsonl: was recorded by test_it.py::test_two?one? in this run, "
+            "and test_it.py::test_two?two? would record it too*give each test a tape of its own*"
+        ]
+    )
+    (interaction,) = Tape.load(pytester.path / "tests" / "tapes" / "shop" / "cat.jsonl").interactions
+    assert interaction.request is not None
+    assert interaction.request.json["messages"][0]["content"] == "one"
+
+
+def test_with_once_a_second_test_that_asks_something_else_is_told_who_recorded_the_tape(
+    run: Callable[..., Any],
+) -> None:
+    result = run(TWO, "--tickertape-record=once")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*remedy: test_it.py::test_two?one? has recorded this tape just now; give each test*"])
+
+
+def test_with_once_tests_that_ask_the_same_share_a_tape(run: Callable[..., Any], upstream: RelayServer) -> None:
+    source = NAMED + NAMED.replace("test_named", "test_again")
+    run(source, "--tickertape-record=once").assert_outcomes(passed=2)
+    run(source).assert_outcomes(passed=2)
+    assert len(upstream.calls) == 1
+
+
+def test_what_vcrpy_calls_all_is_told_to_be_rewrite(run: Callable[..., Any], tmp_path: Path) -> None:
+    result = run(NAMED, "--tickertape-record=all")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--tickertape-record=all: expected one of none, once, *vcrpy calls 'all' is rewrite"])
+    run(MARKED.format(mode="all")).stdout.fnmatch_lines(["*vcrpy calls 'all' is rewrite*"])
+    with pytest.raises(RecordError, match="'all' is rewrite"):
+        Episodes(tmp_path / "t.jsonl", "all")  # type: ignore[arg-type]
 
 
 def test_a_mode_that_there_is_not_is_refused(run: Callable[..., Any]) -> None:

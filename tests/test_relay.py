@@ -10,9 +10,10 @@ import pytest
 
 import tickertape
 from tickertape.testing import Fault, Scenario, Tape, UnmatchedRequest, UnplayedError, When
+from tickertape.testing._facts import Interaction
 from tickertape.testing._matching import MatchError
 from tickertape.testing._relay import PlayError, Relay
-from tickertape.testing._wire import Request, body_of, end_of, head_of
+from tickertape.testing._wire import Request, body_of, end_of, head_of, whole
 
 CAT = "gpt-image-1.5/cat-drinking-milk"
 
@@ -124,12 +125,16 @@ def test_a_condition_that_is_none_is_refused_early(when: Any, message: str) -> N
         Relay().play(CAT, when=when)
 
 
+EDITS = Tape("edits", interactions=(Interaction(Request("POST", "https://r.example/v1/images/edits"), whole(200, {})),))
+
+
 @pytest.mark.parametrize(
     ("play", "message"),
     [
         (lambda relay: relay.play(3), "expected a tape's name or path"),
         (lambda relay: relay.play([]), "expected at least one"),
         (lambda relay: relay.play(CAT, times=0), "expected a number above 0"),
+        (lambda relay: relay.play(EDITS), "no answer to a chat completion, .*found POST /v1/images/edits"),
         (lambda relay: relay.play(CAT, fault="reset"), "expected a Fault"),
         (lambda relay: relay.fail(), "expected one of status= and fault="),
         (lambda relay: relay.fail(status=429, fault=Fault.refused()), "expected one of status= and fault="),

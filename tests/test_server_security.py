@@ -17,7 +17,9 @@ import pytest
 import tickertape
 from tickertape.testing import Fault, Scenario, Tape
 from tickertape.testing._control import ROUTES, openapi
+from tickertape.testing._facts import Interaction
 from tickertape.testing._orders import FAULTS, STEPS, WHEN, fault, scenario
+from tickertape.testing._wire import whole
 from tickertape.testing.server import RelayServer
 
 if TYPE_CHECKING:
@@ -226,6 +228,13 @@ def test_a_tape_cannot_inject_a_header(server: RelayServer, header: list[str]) -
     assert "set-cookie" not in answer.headers
     with pytest.raises(ValueError, match="take the line break out"):
         server.verify()
+
+
+def test_a_header_that_was_recorded_in_another_script_is_sent_as_it_came(server: RelayServer) -> None:
+    recorded = "猫".encode().decode("latin-1")
+    reply = whole(200, {"choices": [{"message": {"content": "> 排队中"}}]}, headers=[("x-name", recorded)])
+    server.play(Tape("cat", interactions=(Interaction(None, reply),)))
+    assert (b"x-name", "猫".encode()) in chat(server).headers.raw
 
 
 def test_a_header_in_another_script_is_sent_as_utf8(server: RelayServer) -> None:

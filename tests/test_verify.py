@@ -559,3 +559,16 @@ def test_the_migrate_command_says_what_it_did_and_deletes_nothing(
 def test_base64_of_an_answer_is_no_secret(tmp_path: Path) -> None:
     picture = base64.b64encode(bytes(range(256)) * 40).decode()
     assert kinds(saved(tmp_path, chat(f"{DONE}![a](data:image/png;base64,{picture})\n"))) == []
+
+
+def test_a_tape_that_cannot_be_read_keeps_none_of_the_others_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text("{", "utf-8")
+    (tmp_path / "b.md").write_text("> 生成完成 ✅\n", "utf-8")
+    (tmp_path / "c.json").write_text("{", "utf-8")
+    assert main(["migrate", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert [name in line for name, line in zip(("a.jsonl", "c.json"), told.err.splitlines(), strict=True)] == [True] * 2
+    assert f"written    {tmp_path / 'b.jsonl'}" in told.out
+    assert {each.path.name: each.did for each in migrate(tmp_path)}["a.jsonl"] == "unread"

@@ -30,10 +30,14 @@ def run(name: str, args: argparse.Namespace) -> int:
         return UNUSABLE
 
 
-def _redactor(args: argparse.Namespace) -> Redactor:
+def redactor_of(args: argparse.Namespace, where: str) -> Redactor:
+    """With the rules of the project that the tapes are in, wherever the command is called."""
     from .testing.redaction import Redactor
 
-    return Redactor.configured(args.config or ".")
+    folder = Path(where).absolute()
+    while not folder.is_dir():  # a tape, or a folder that is not made yet
+        folder = folder.parent
+    return Redactor.configured(args.config or folder)
 
 
 def _say(text: str) -> None:
@@ -44,14 +48,16 @@ def _verify(args: argparse.Namespace) -> int:
     from .testing import _scanner
     from .testing.verify import tapes_of, verify
 
-    files = dict.fromkeys(file for path in args.paths for file in tapes_of(path))
+    files = {file: path for path in args.paths for file in tapes_of(path)}
     count = 0
-    for finding in verify(*files, redactor=_redactor(args), allow=args.allow):
-        count += 1
-        if args.json:
-            print(_json(asdict(finding)), flush=True)
-        else:
-            _say(str(finding))
+    for path in dict.fromkeys(files.values()):
+        own = [file for file in files if files[file] == path]
+        for finding in verify(*own, redactor=redactor_of(args, path), allow=args.allow):
+            count += 1
+            if args.json:
+                print(_json(asdict(finding)), flush=True)
+            else:
+                _say(str(finding))
     if _scanner.patterns() is None:
         remedy = "pip install 'tickertape[cli]'"
         _complain(f"detect-secrets is not installed, only tickertape's own rules were applied; {remedy}")
@@ -123,10 +129,15 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 def _import(args: argparse.Namespace) -> int:
     from .testing.importers import import_to
 
-    status, count = NO, 0
-    for imported in import_to(args.files, args.out, everything=args.all, force=args.force, redactor=_redactor(args)):
+    status, count, unread = NO, 0, 0
+    redactor = redactor_of(args, args.out)
+    for imported in import_to(args.files, args.out, everything=args.all, force=args.force, redactor=redactor):
         for line in imported.left:
             _say(f"left   {imported.source}: {line}")
+        if imported.why:
+            unread += 1
+            _complain(imported.why)
+            continue
         if imported.tape is None:
             _complain(f"{imported.source}: holds no answer of a relay; --all takes what it holds")
             continue
@@ -134,17 +145,21 @@ def _import(args: argparse.Namespace) -> int:
         status = DONE
         size = _many(len(imported.tape.interactions), "interaction")
         _say(f"taken  {imported.source}: {size} → {imported.target}")
-    _say(f"{_many(count, 'tape')} written; 'tickertape verify {args.out}' checks them before you commit")
-    return status
+    if count or not unread:
+        _say(f"{_many(count, 'tape')} written; 'tickertape verify {args.out}' checks them before you commit")
+    return UNUSABLE if unread else status
 
 
 def _migrate(args: argparse.Namespace) -> int:
     from .testing._migrate import migrate
 
-    redactor = _redactor(args)
+    status = DONE
     for path in args.paths:
-        for done in migrate(path, redactor=redactor):
-            if done.did == "written":
+        for done in migrate(path, redactor=redactor_of(args, path)):
+            if done.did == "unread":
+                status = UNUSABLE
+                _complain(done.why)
+            elif done.did == "written":
                 _say(f"written    {done.target}")
                 if done.left:
                     _say(f"           takes the place of {', '.join(map(str, done.left))}: delete what you do not need")
@@ -152,7 +167,7 @@ def _migrate(args: argparse.Namespace) -> int:
                 _say(f"kept       {done.path}: {done.target} is there already, and wins over it")
             else:
                 _say(f"unchanged  {done.path}")
-    return DONE
+    return status
 
 
 def _many(number: int, what: str) -> str:

@@ -72,10 +72,10 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     def run() -> None:
+        from ._commands import redactor_of
         from .testing._proxy import record
-        from .testing.redaction import Redactor
 
-        redactor = Redactor.configured(args.config or ".")
+        redactor = redactor_of(args, args.out)
         record(args.upstream, args.out, port=args.port, host=args.host, redactor=redactor)
 
     return _listening(run)

@@ -42,7 +42,7 @@ def _flag(value: Any) -> bool:
 
 _ARGUMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tape": ("the name of a tape, a Tape, a Scenario, or a list of these", lambda value: value is not None),
-    "record": (f"one of {', '.join(_MODES)}", lambda value: value in _MODES),
+    "record": (f"one of {', '.join(_MODES)} (what vcrpy calls 'all' is rewrite)", lambda value: value in _MODES),
     "base_url": (
         "a URL, or None for any",
         lambda value: value is None or (isinstance(value, str) and "://" in value),
@@ -93,7 +93,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--tickertape-record",
-        choices=_MODES,
+        type=_asked_mode,
+        metavar="{" + ",".join(_MODES) + "}",
         help="what tests that name a tape, or have record= in their marker, ask of the real relay, and keep: "
         "once: where there is no tape; new_episodes: what the tape does not hold; rewrite: all (default: none)",
     )
@@ -121,6 +122,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="bool",
         default=True,
     )
+
+
+def _asked_mode(text: str) -> str:
+    if text not in _MODES:
+        raise pytest.UsageError(f"--tickertape-record={text}: {_no_mode(text)}")
+    return text
+
+
+def _no_mode(text: str) -> str:
+    return f"expected one of {', '.join(_MODES)}" + ("; what vcrpy calls 'all' is rewrite" if text == "all" else "")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -161,6 +172,8 @@ def fake_relay(request: pytest.FixtureRequest) -> Iterator[FakeRelay]:
     tape = options.pop("tape", None)
     recording = _recording(request.node, tape, options)
     relay = _told(lambda: FakeRelay(**options, **recording))
+    if recording:
+        _alone(request.node, relay)
     record = _begin(request, relay, None if recording else tape)
     _told(relay.__enter__)
     yield relay
@@ -171,6 +184,7 @@ def fake_relay(request: pytest.FixtureRequest) -> Iterator[FakeRelay]:
         passed = record.outcome == "passed"
     finally:
         _told(lambda: relay.keep(passed=passed))
+        _note_writer(request.node, relay)
     if request.config.getoption("--tickertape-diff"):
         _compared(relay)
 
@@ -331,6 +345,7 @@ def pytest_runtest_makereport(
 def _begin(request: pytest.FixtureRequest, relay: Relay, tape: Any) -> _Record:
     """Note the relay for the report, and play the marker's tape."""
     from ._errors import TickertapeError
+    from .testing import FakeRelay
 
     assert request.fixturename is not None
     record: _Record = request.node.stash.setdefault(_record, _Record())
@@ -342,7 +357,9 @@ def _begin(request: pytest.FixtureRequest, relay: Relay, tape: Any) -> _Record:
         except TickertapeError as error:
             wrong = error
         if wrong is not None:  # not in the clause above: the traceback there is of no use
-            pytest.fail(_printable(f"@pytest.mark.tickertape(tape={tape!r}): {wrong}"), pytrace=False)
+            missing = isinstance(tape, str) and str(wrong).startswith("no tape ")
+            hint = "; record it with --tickertape-record=once" if missing and isinstance(relay, FakeRelay) else ""
+            pytest.fail(_printable(f"@pytest.mark.tickertape(tape={tape!r}): {wrong}{hint}"), pytrace=False)
     return record
 
 
@@ -405,21 +422,67 @@ def _options(item: pytest.Item) -> dict[str, Any]:
 def _recording(item: pytest.Item, tape: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What FakeRelay is told of a test that is recorded, or replayed as it was recorded; nothing for others.
 
-    Those are tests whose marker says `record=`, and, where a mode is asked for, those whose marker
-    names a tape that is not the gallery's. A test without a tape's name has one of its own.
+    Those are tests whose marker says `record=`, and those whose marker names a tape that was recorded or,
+    where a mode is asked for, may be: not the gallery's, and none that was written by hand, which has no
+    requests to compare. A test without a tape's name has one of its own.
     """
     marked = options.pop("record", None)
     mode = _mode(item.config, marked)
-    if marked is None and (mode == "none" or not isinstance(tape, str)):
-        return {}
     if not isinstance(tape, str | None):
-        pytest.fail(f"@pytest.mark.tickertape(record={marked!r}): tape= must be a name, found {tape!r}", pytrace=False)
-    from .testing._episodes import name_of
+        if marked is not None:
+            pytest.fail(
+                f"@pytest.mark.tickertape(record={marked!r}): tape= must be a name, found {tape!r}", pytrace=False
+            )
+        return {}
+    if marked is None and tape is None:
+        return {}
+    from ._errors import TapeError
+    from .testing._episodes import name_of, recorded_at
     from .testing._gallery import gallery
 
     if tape in gallery():  # it was not recorded here
         return {}
-    return {"record": mode, "tape": tape or name_of(item.nodeid), "redactor": _told(lambda: _redactor(item.config))}
+    which: Any = tape or name_of(item.nodeid)
+    if marked is None and mode in ("none", "once"):
+        try:
+            which = recorded_at(which, options["tapes"])
+        except TapeError:
+            if mode == "none":
+                return {}  # playing it tells why it cannot be
+        else:
+            if which is None:
+                return {}
+    return {"record": mode, "tape": which, "redactor": _told(lambda: _redactor(item.config))}
+
+
+_writers = pytest.StashKey[dict[str, str]]()
+"""Which test of this run has written which tape; a worker of xdist knows of its own tests."""
+
+
+def _alone(item: pytest.Item, relay: FakeRelay) -> None:
+    """Refuse to write a tape that another test of this run has written."""
+    assert relay._recording is not None
+    episodes = relay._recording.episodes
+    owner = item.config.stash.get(_writers, {}).get(str(episodes.path.resolve()))
+    if owner is None or owner == item.nodeid:  # the same test may be run again
+        return
+    episodes.owner = owner
+    if episodes.forwards:
+        pytest.fail(
+            _printable(
+                f"{episodes.path}: was recorded by {owner} in this run, and {item.nodeid} would record it too "
+                f"(mode {episodes.mode}); give each test a tape of its own: another name, or record= without tape=, "
+                "which names one for each test and parameter. Tests that ask the same may share a tape: "
+                "record it with one of them alone (-k)"
+            ),
+            pytrace=False,
+        )
+
+
+def _note_writer(item: pytest.Item, relay: FakeRelay) -> None:
+    if relay._recording is not None and relay._recording.episodes.written:
+        path = str(relay._recording.episodes.path.resolve())
+        item.config.stash.setdefault(_writers, {})[path] = item.nodeid
 
 
 _rules = pytest.StashKey[Any]()
@@ -506,7 +569,7 @@ def _environment(config: pytest.Config) -> dict[str, Any]:
         ("tickertape_record", str(config.getini("tickertape_record"))),
     ):
         if mode not in _MODES:
-            raise pytest.UsageError(f"{where}={mode!r}: expected one of {', '.join(_MODES)}")
+            raise pytest.UsageError(f"{where}={mode!r}: {_no_mode(mode)}")
     if seed := os.environ.get("TICKERTAPE_SEED"):
         try:
             options["seed"] = int(seed)

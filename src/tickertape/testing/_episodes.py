@@ -5,23 +5,26 @@
     new_episodes   what is on the tape is answered from it, all else is recorded behind it
     rewrite        all is recorded anew, and the tape replaced
 
-A request is answered by the first interaction left whose method, path, query and JSON
-body are its own, redacted as the tape is: where a placeholder stands, anything matches
-(but an image only the same image). So requests that are alike get their answers in order.
+A request is answered by the first interaction left whose method, path, query and body
+(JSON, form, multipart or text) are its own, redacted as the tape is: where a placeholder
+stands, anything matches (but an image or a file only the same). So requests that are
+alike get their answers in order.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .._errors import TapeError, TickertapeError
-from . import _files
-from ._gallery import _no_name, stem_of
+from . import _files, _standin
+from ._gallery import _no_name, find, gallery_folder, stem_of
 from .recorder import MAX_MEDIA, Recorder
 from .redaction import Redactor
 from .tape import Tape
@@ -35,8 +38,10 @@ Mode = Literal["none", "once", "new_episodes", "rewrite"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 """From the least to the most that is written."""
 
-_WILD = re.compile(r"REDACTED-(?!image-)[a-z]+-\d+|user-\d+@redacted\.invalid")
+_WILD = re.compile(r"REDACTED-(?!image-)[a-z]+-\d+|user-\d+(?:@|%40)redacted\.invalid")
 _IMAGE = re.compile(r"REDACTED-image-\d+-(?=sha256-)")  # its number depends on what was seen before, its hash does not
+_FIELD = re.compile(rb"""(?i)[;\s]name=(?:"([^"\r\n]*)"|([^;\s]*))""")
+"""The name of a part of multipart, in its head."""
 _WILD_NUMBER = re.compile(r"9900\d{5}")
 
 
@@ -53,7 +58,8 @@ class Episodes:
 
     def __init__(self, path: Path, mode: Mode, *, redactor: Redactor | None = None) -> None:
         if mode not in MODES:
-            raise RecordError(f"record={mode!r}: expected one of {', '.join(MODES)}")
+            hint = "; what vcrpy calls 'all' is rewrite" if str(mode) == "all" else ""
+            raise RecordError(f"record={mode!r}: expected one of {', '.join(MODES)}{hint}")
         self.path = path
         self.mode: Mode = mode
         self.recorder = Recorder(redactor=redactor, max_media=MAX_MEDIA)
@@ -64,6 +70,10 @@ class Episodes:
         self._left: list[Interaction] = list(self.tape.interactions) if self.tape else []
         self.drift: list[Change] = []
         """How what was saved differs in shape from the tape that it replaced."""
+        self.written = False
+        """Whether the tape was saved."""
+        self.owner: str | None = None
+        """Another test of this run, that has recorded the tape just now."""
         self._lock = _files.Lock(path)
         self._wrong: TapeError | None = None
 
@@ -103,21 +113,29 @@ class Episodes:
     def explain(self, request: Request) -> str:
         """Why this request is not on the tape: the nearest one that is left, and where it differs."""
         if self.tape is None:
-            return f"there is no tape {self.path}: record it with --tickertape-record=once"
+            return f"found: no tape {self.path}\n  remedy: record it with --tickertape-record=once"
         asked = self._redacted(request)
         judged = [(list(_differences(each.request, asked)), each.request) for each in self._left if each.request]
         if not judged:
-            return f"all of {self.path} was played: record it anew with --tickertape-record=rewrite"
+            return (
+                f"found: all of {self.path} was played already\n  remedy: {self._remedy('--tickertape-record=rewrite')}"
+            )
         differs, nearest = min(judged, key=lambda each: len(each[0]))
         return (
             f"nearest on {self.path.name}: {nearest.method} {nearest.path}\n  differs in "
             + "\n  differs in ".join(differs)
-            + "\n  remedy: record what is new with --tickertape-record=new_episodes, or all of it with =rewrite"
+            + f"\n  remedy: {self._remedy('--tickertape-record=new_episodes, or all of it with =rewrite')}"
         )
+
+    def _remedy(self, flags: str) -> str:
+        if self.owner is None:
+            return f"record what is new with {flags}"
+        return f"{self.owner} has recorded this tape just now; give each test a tape of its own"
 
     def _redacted(self, request: Request) -> Request:
         """As it would be on a tape of its own: the numbers of placeholders say nothing."""
-        return Redactor(self.recorder.redactor.rules).redact(request)
+        bare = replace(request, body=_standin.uploads(request.body, request.headers), native=None)
+        return Redactor(self.recorder.redactor.rules).redact(bare)
 
     @property
     def unplayed(self) -> str | None:
@@ -137,6 +155,7 @@ class Episodes:
             raise self._wrong
         before = self._replaced()
         saved = self.recorder.save(self.path, before=self.tape.interactions if self.tape else ())
+        self.written = True
         if before is not None:
             from .drift import compare
 
@@ -165,6 +184,20 @@ def episodes_of(tape: Any, folder: Any, mode: Mode, redactor: Redactor | None = 
     return Episodes(path, mode, redactor=redactor)
 
 
+def recorded_at(tape: str, folder: Any) -> Path | None:
+    """Where a tape of the project's own lies that was recorded: it tells when, and each interaction has its request.
+
+    None for what is to be played: the gallery's, a bare file, a tape written by hand. Raises `TapeError` for a tape
+    that is nowhere, or cannot be read.
+    """
+    named = Path(tape)
+    path = named if named.suffix == ".jsonl" and os.path.isfile(named) else find(tape, [folder])
+    if path.suffix != ".jsonl" or path.resolve().is_relative_to(gallery_folder().resolve()):
+        return None
+    found = Tape.load(path)
+    return path if found.recorded and all(each.request is not None for each in found.interactions) else None
+
+
 def name_of(node_id: str) -> str:
     """The name of a test's own tape: `test_shop/test_two-cats-1a2b3c4d`; of another test, another name."""
     module, _, test = node_id.partition("::")
@@ -177,14 +210,82 @@ def _differences(recorded: Request, asked: Request) -> Any:
     """What speaks against two requests, both redacted, being the same: a sentence each."""
     if recorded.method != asked.method:
         yield f"method: expected {recorded.method}, found {asked.method}"
-    if not _same_text(_target(recorded), _target(asked)):
+    if not _same_target(recorded, asked):
         yield f"path: expected {_target(recorded)}, found {_target(asked)}"
-    yield from _in_json(recorded.json, asked.json, "json")
+    yield from _in_body(recorded, asked)
 
 
 def _target(request: Request) -> str:
     url = urlsplit(request.url)
     return url.path + (f"?{url.query}" if url.query else "")
+
+
+def _same_target(recorded: Request, asked: Request) -> bool:
+    """Whether path and query are the same, however they are percent-encoded."""
+    if _same_text(_target(recorded), _target(asked)):
+        return True
+    parts = [_parted(request) for request in (recorded, asked)]
+    return len(parts[0]) == len(parts[1]) and all(map(_same_text, *parts))
+
+
+def _parted(request: Request) -> list[str]:
+    """The path, and the names and values of the query, decoded."""
+    url = urlsplit(request.url)
+    pairs = parse_qsl(url.query, keep_blank_values=True, errors="surrogateescape")
+    return [unquote(url.path, errors="surrogateescape"), *(part for pair in pairs for part in pair)]
+
+
+def _in_body(recorded: Request, asked: Request) -> Any:
+    (kind, expected), (other, found) = _read(recorded), _read(asked)
+    if kind == other:
+        yield from _in_json(expected, found, kind)
+    elif None in (expected, found):
+        yield from _in_json(expected, found, other if expected is None else kind)
+    else:
+        yield f"body: expected {_KINDS[kind]}, found {_KINDS[other]}"
+
+
+_KINDS = {"json": "JSON", "form": "a form", "multipart": "multipart", "text": "text"}
+
+
+def _read(request: Request) -> tuple[str, Any]:
+    """How a body is compared, and as what; None for an empty one."""
+    if not request.body:
+        return "json", None
+    content_type = request.headers.get("content-type", "").lower()
+    if "x-www-form-urlencoded" in content_type:
+        text = request.body.decode("utf-8", "surrogateescape")
+        return "form", _by_name(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
+    if content_type.startswith("multipart/") and (parts := _parts(request.body)) is not None:
+        return "multipart", _by_name(parts)
+    if request.json is not None:
+        return "json", request.json
+    return "text", request.body.decode("utf-8", "surrogateescape")
+
+
+def _by_name(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Fields by name: a value, or a list of those that have one name."""
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
+
+
+def _parts(body: bytes) -> list[tuple[str, str]] | None:
+    """Names and values of a multipart body; None where it is none. Its first line is the boundary."""
+    mark = body.partition(b"\r\n")[0]
+    if not mark.startswith(b"--"):
+        return None
+    parts = []
+    for part in (b"\r\n" + body).split(b"\r\n" + mark)[1:]:
+        head, blank, data = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if blank:
+            if b"filename" in head.lower() and not data.startswith(b"REDACTED-file-"):
+                data = _standin._told(data)  # on a tape of another tool's recording files are whole
+            named = _FIELD.search(head)
+            name = (named[1] or named[2]) if named else b""
+            parts.append((name.decode("utf-8", "surrogateescape"), data.decode("utf-8", "surrogateescape")))
+    return parts
 
 
 def _in_json(recorded: Any, asked: Any, at: str) -> Any:
@@ -231,5 +332,5 @@ def _shown(value: dict[str, Any], key: str) -> str:
 
 
 def _short(value: Any, width: int = 60) -> str:
-    shown = json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= width else shown[: width - 1] + "…"

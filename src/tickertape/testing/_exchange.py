@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._errors import TickertapeError
+from ._onward import raw
 from ._wire import Data, End, Head, end_of
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _sent(headers: tuple[tuple[str, str], ...], size: int, eof: bool, steps: int
         key = name.lower()
         if key in _HOP_BY_HOP or (key == "content-length" and not _kept(value, size, eof, steps)):
             continue
-        sent.append((name.encode(), value.strip().encode()))
+        sent.append((name.encode(), raw(value.strip())))
     if not any(name.lower() == b"access-control-allow-origin" for name, _ in sent):
         sent += [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
     return tuple(sent)

@@ -32,6 +32,7 @@ _REMEDIES = {
     errno.EDQUOT: "make room in the quota",
     errno.EROFS: "the file system is read-only, choose another folder",
     errno.ENOTDIR: "a part of the path is a file, choose another folder",
+    errno.EEXIST: "the folder is a file, choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 

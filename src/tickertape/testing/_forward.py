@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from . import _guard
-from ._onward import Compressed, ending, request_headers, response_headers
+from ._onward import Compressed, ending, raw_headers, request_headers, response_headers
 from ._stacks import FAMILY, module_of
 from ._wire import Request
 
@@ -172,7 +172,7 @@ class Forward(httpx.SyncByteStream, httpx.AsyncByteStream):
         if not any(name == "content-length" for name, _ in headers) and response.status not in (204, 304):
             headers = (*headers, ("transfer-encoding", "chunked"))
         return httpx.Response(
-            response.status, headers=list(headers), stream=self, request=self._request, extensions=extensions
+            response.status, headers=raw_headers(headers), stream=self, request=self._request, extensions=extensions
         )
 
     # -- the answer -------------------------------------------------------------------

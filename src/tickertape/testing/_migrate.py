@@ -37,9 +37,11 @@ class Migrated:
     path: Path
     target: Path
     did: str
-    """`written`, `unchanged`, or `kept` where a tape of the new form was already there."""
+    """`written`, `unchanged`, `kept` where a tape of the new form was already there, or `unread`."""
     left: tuple[Path, ...] = ()
     """Files that the tape now takes the place of; they are not touched."""
+    why: str = ""
+    """Of what was not read: why."""
 
 
 def migrate(path: str | os.PathLike[str], *, redactor: Redactor | None = None) -> Iterator[Migrated]:
@@ -47,15 +49,23 @@ def migrate(path: str | os.PathLike[str], *, redactor: Redactor | None = None) -
 
     A bare file stays, beside the new one, which wins over it. Migrating twice is
     migrating once. `redactor` brings rules of your own; each tape has placeholders of its
-    own. Raises `TapeError` for what cannot be read; files before it are done.
+    own. A file that cannot be read is told, and the others are done all the same. Raises
+    `TapeError` for a path that names none.
     """
     rules = redactor.rules if redactor is not None else RULES
-    return (_one(file, Redactor(rules)) for file in tapes_of(path))
+    return (_told(file, Redactor(rules)) for file in tapes_of(path))
 
 
-def _one(path: Path, redactor: Redactor) -> Migrated:
-    is_bare = path.suffix.lower() != ".jsonl"
+def _told(path: Path, redactor: Redactor) -> Migrated:
     target = path.with_name(f"{stem_of(path.name)}.jsonl")
+    try:
+        return _one(path, target, redactor)
+    except TapeError as error:
+        return Migrated(path, target, "unread", why=str(error))
+
+
+def _one(path: Path, target: Path, redactor: Redactor) -> Migrated:
+    is_bare = path.suffix.lower() != ".jsonl"
     if is_bare and target.exists():
         return Migrated(path, target, "kept")
     tape = Tape.load(path) if is_bare else _upgraded_tape(path)

@@ -68,8 +68,21 @@ def response_headers(headers: Iterable[tuple[str, str]]) -> tuple[Pairs, Callabl
                 "it cannot be searched for secrets; turn compression off there, or record behind what compresses"
             )
         off |= {"content-encoding", "content-length"}
-    decode = _decoder(_CODINGS[codings[0]]) if codings else _as_it_is
+    decode = _Inflate(bare=codings[0] == "deflate").decode if codings else _as_it_is
     return tuple(pair for pair in pairs if pair[0] not in off), decode
+
+
+def raw_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as bytes, which they came as: httpx takes text for ASCII. What was written by hand may be UTF-8."""
+    return [(raw(name), raw(value)) for name, value in headers]
+
+
+def raw(text: str) -> bytes:
+    """A name or value of a header as bytes."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _named(pairs: Iterable[tuple[str, str]]) -> set[str]:
@@ -78,20 +91,53 @@ def _named(pairs: Iterable[tuple[str, str]]) -> set[str]:
     return {option.strip().lower() for value in options for option in value.split(",")}
 
 
-_CODINGS = {"gzip": 47, "x-gzip": 47, "deflate": 47}
-"""By coding, zlib's window bits: 47 takes gzip's and zlib's own header."""
+_CODINGS = ("gzip", "x-gzip", "deflate")
+_WRAPPED, _BARE = 47, -15
+"""zlib's window bits: for gzip's and zlib's own header, and for deflate without one, which some send as `deflate`."""
 
 
-def _decoder(bits: int) -> Callable[[bytes], bytes]:
-    inflate = zlib.decompressobj(bits)
+class _Inflate:
+    """A compressed body, chunk by chunk: gzip of one member or several, deflate with its header or, `bare`, without."""
 
-    def decode(data: bytes) -> bytes:
-        try:
-            return inflate.decompress(data)
-        except zlib.error as error:
+    def __init__(self, *, bare: bool) -> None:
+        self._bare = bare
+        self._inflate = zlib.decompressobj(_WRAPPED)
+        self._seen = b""
+        """What came of a member before its first byte was decoded."""
+        self._begun = False
+        """Whether there was such a byte."""
+        self._members = 0
+        self._done = False
+
+    def decode(self, data: bytes) -> bytes:
+        decoded = []
+        while data and not self._done:
+            try:
+                new = self._inflate.decompress(data)
+            except zlib.error as error:
+                data = self._again(data, error)
+                continue
+            decoded.append(new)
+            self._begun = self._begun or bool(new)
+            self._seen = b"" if self._begun else self._seen + data
+            data = b""
+            if self._inflate.eof:
+                data, self._inflate = self._inflate.unused_data, zlib.decompressobj(_WRAPPED)
+                self._members += 1
+                self._bare = self._begun = False
+                self._seen = b""
+        return b"".join(decoded)
+
+    def _again(self, data: bytes, error: zlib.error) -> bytes:
+        """What is to be decoded in another way, from its start."""
+        if self._members and not self._begun:  # no member, but padding, which every client leaves alone
+            self._done = True
+            return b""
+        if not self._bare or self._begun:
             raise Compressed(f"the upstream's compressed body cannot be decoded: {error}; ask it without") from error
-
-    return decode
+        self._bare = False
+        self._inflate = zlib.decompressobj(_BARE)
+        return self._seen + data
 
 
 def _as_it_is(data: bytes) -> bytes:

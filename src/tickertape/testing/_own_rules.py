@@ -112,4 +112,36 @@ def _function(at: str, folder: Path, name: str) -> Callable[[str], Any]:
         sys.path.remove(str(folder))
     if not callable(found):
         raise ConfigError(f"{at}: function = {name!r} is {type(found).__name__}; expected what can be called")
-    return found  # type: ignore[no-any-return]
+    return _checked(at, name, found)
+
+
+def _checked(at: str, name: str, function: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The function, with what it raises, or returns that is no spans, told by the rule's place in the file."""
+
+    def find(text: str) -> list[tuple[int, int]]:
+        wanted = "expected an iterable of (start, end), such as [(0, 8)], and [] for nothing"
+        try:
+            found = function(text)
+            spans = found if found is None or isinstance(found, str) else list(found)
+        except Exception as error:  # the project's own code: whatever it raises, this is where
+            raise ConfigError(f"{at}: function = {name!r} raised {type(error).__name__}: {error}; {wanted}") from error
+        if not isinstance(spans, list):
+            raise ConfigError(f"{at}: function = {name!r} returned {_kind(spans)}; {wanted}")
+        for span in spans:
+            if not (isinstance(span, tuple | list) and len(span) == 2 and all(type(place) is int for place in span)):
+                raise ConfigError(f"{at}: function = {name!r} returned {_kind(span)} among its spans; {wanted}")
+            if not 0 <= span[0] <= span[1] <= len(text):
+                raise ConfigError(
+                    f"{at}: function = {name!r} returned {tuple(span)} for a text of {len(text)}; "
+                    "expected places in it, from 0 to its length"
+                )
+        return [(start, end) for start, end in spans]
+
+    return find
+
+
+def _kind(value: object) -> str:
+    """What a value is, and not what it says: that may be the secret itself."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {', '.join(type(each).__name__ for each in value) or 'nothing'}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"

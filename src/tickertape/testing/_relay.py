@@ -236,6 +236,12 @@ class Relay:
             raise PlayError(f"fault={fault!r}: expected a Fault, such as Fault.reset(frame=3)")
         source = what if isinstance(what, Tape | Scenario) else self._load(what)
         name = f"tape {source.name}" if isinstance(source, Tape) else repr(source)
+        if isinstance(source, Tape) and not any(i.request is None or is_chat(i.request) for i in source.interactions):
+            asked = ", ".join(f"{i.request.method} {i.request.path}" for i in source.interactions if i.request)
+            raise PlayError(
+                f"{name}: holds no answer to a chat completion, which is what play() answers; found {asked}. "
+                "What was recorded of other routes is replayed by FakeRelay(tape=…, record='none'), or a marker's tape="
+            )
         self.plays.append(Play(source, name=name, times=times, optional=optional, when=condition(when), fault=fault))
 
     def fail(

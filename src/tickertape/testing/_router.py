@@ -15,6 +15,7 @@ from respx.router import MockRouter
 from ._endpoints import answer
 from ._errors import EndlessWait
 from ._guard import served
+from ._onward import raw_headers
 from ._stacks import break_off, mockers, module_of
 from ._wire import Data, Head, Request, end_of
 
@@ -147,7 +148,10 @@ class RelayRouter(MockRouter):
             return PassThrough("let through by allow_hosts", request=request, origin=Route())
         error = self._relay.unmatched(_arrived(request), self._clock.now)
         if self._recording is not None:
-            error.args = (f"{error}\n  {self._recording.episodes.explain(_arrived(request))}",)
+            # Of what a test played it tells only where it did play something: the tape is what it was asked for.
+            played = f"\n  {error}" if self._relay.plays else ""
+            asked = f"{request.method} {str(request.url).partition('?')[0]} is not on the tape."
+            error.args = (f"{asked}\n  {self._recording.episodes.explain(_arrived(request))}{played}",)
         return error
 
 
@@ -304,10 +308,10 @@ def _arrived(request: httpx.Request) -> Request:
     return Request(request.method, str(request.url), headers, request.content, request)
 
 
-def _on_the_wire(head: Head, method: str) -> list[tuple[str, str]]:
+def _on_the_wire(head: Head, method: str) -> list[tuple[bytes, bytes]]:
     """The head's headers, and the one that tells how a body without a length is sent."""
     headers = list(head.headers)
     bodiless = method == "HEAD" or head.status in (204, 304)
     if not bodiless and not {"content-length", "transfer-encoding"} & {key.lower() for key, _ in headers}:
         headers.append(("transfer-encoding", "chunked"))
-    return headers
+    return raw_headers(headers)

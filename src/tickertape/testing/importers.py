@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from .._errors import ResponseError, TapeError
 from ..responses import parse_response
@@ -58,6 +58,8 @@ class Imported:
     """What was not taken, and why, a line each."""
     target: Path | None = None
     """Where it was written."""
+    why: str = ""
+    """Of a file that could not be read, or its tape not be written: why."""
 
 
 class _OtherFile(TapeError):
@@ -95,31 +97,36 @@ def import_to(
     """Import files, and those of folders, as tapes below `out`, each named after its file.
 
     A tape that is there is not written over unless `force`. `redactor` brings rules of
-    your own; each tape has placeholders of its own. Raises `TapeError`, and what was
-    imported before stays.
+    your own; each tape has placeholders of its own. A file that cannot be imported is
+    told (`why`), and the others are all the same. Raises `TapeError` for a path that
+    names no file.
     """
     rules = redactor.rules if redactor is not None else RULES
     paths, folder, written = list(paths), Path(out), set[Path]()
-    for file, name in _files(paths):
+    for file, name in list(_files(paths)):
+        named, target = any(file == Path(path) for path in paths), folder / f"{name}.jsonl"
         try:
             imported = read(file, name=name, everything=everything, redactor=Redactor(rules))
-        except _OtherFile as error:
-            if any(file == Path(path) for path in paths):
-                raise
-            imported = Imported(file, None, (f"{error.what}; left alone",))  # in a folder, JSON may be anything
-        if imported.tape is None:
-            yield imported
-            continue
-        target = folder / f"{name}.jsonl"
-        if not target.resolve().is_relative_to(folder.resolve()):
-            raise TapeError(f"{target}: a link leads out of {folder}; remove the link")
-        if target in written:
-            raise TapeError(f"{file}: {target} was just written from another file; rename one of them")
-        if target.exists() and not force:
-            raise TapeError(f"{target}: is there already; --force writes over it, or give another --out")
-        imported.tape.save(target)
-        written.add(target)
-        yield replace(imported, target=target)
+            if imported.tape is not None:
+                _save(imported.tape, file, target, folder, force, written)
+                imported = replace(imported, target=target)
+        except _OtherFile as error:  # in a folder, JSON may be anything
+            left = () if named else (f"{error.what}; left alone",)
+            imported = Imported(file, None, left, why=str(error) if named else "")
+        except TapeError as error:
+            imported = Imported(file, None, why=str(error))
+        yield imported
+
+
+def _save(tape: Tape, file: Path, target: Path, folder: Path, force: bool, written: set[Path]) -> None:
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise TapeError(f"{target}: a link leads out of {folder}; remove the link")
+    if target in written:
+        raise TapeError(f"{file}: {target} was just written from another file; rename one of them")
+    if target.exists() and not force:
+        raise TapeError(f"{target}: is there already; --force writes over it, or give another --out")
+    tape.save(target)
+    written.add(target)
 
 
 def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, str]]:
@@ -399,14 +406,20 @@ def _is_text(body: bytes) -> bool:
 
 
 def _inflated(body: bytes, bits: int) -> bytes:
-    packed = zlib.decompressobj(bits)
-    try:
-        data = packed.decompress(body, _LARGEST)
-    except zlib.error:
-        raise ValueError("its body is compressed, and broken") from None
-    if packed.unconsumed_tail:
-        raise ValueError(f"its body unpacks to more than {_LARGEST // 1_000_000} MB")
-    return data
+    unpacked: list[bytes] = []
+    room = _LARGEST
+    while body:
+        packed = zlib.decompressobj(bits)
+        try:
+            unpacked.append(packed.decompress(body, max(room, 1)))
+        except zlib.error:
+            raise ValueError("its body is compressed, and broken") from None
+        room -= len(unpacked[-1])
+        if packed.unconsumed_tail or room < 0:
+            raise ValueError(f"its body unpacks to more than {_LARGEST // 1_000_000} MB")
+        # gzip may have several members; what follows and is none is padding.
+        body = packed.unused_data if packed.unused_data[:2] == b"\x1f\x8b" else b""
+    return b"".join(unpacked)
 
 
 # -- HAR ----------------------------------------------------------------------------------
@@ -441,13 +454,18 @@ def _har(log: dict[str, Any], path: Path) -> Iterator[_Entry | str]:
         if status and not body and isinstance(size := content.get("size"), int) and size > 0:
             yield f"{where}: {method} {url.partition('?')[0][:120]}: exported without content; export it with content"
             continue
-        text = posted.get("text")
+        asked, missing = _har_posted(posted)
+        sent = _har_headers(request.get("headers"))
+        if asked and (kind := asked[0]):
+            sent = [(name, text) for name, text in sent if name.lower() != "content-type"] + [("content-type", kind)]
+        if missing:
+            yield f"{where}: {method} {url.partition('?')[0][:120]}: taken without {missing}: it was not exported"
         yield _Entry(
             where,
             method,
             url,
-            _har_headers(request.get("headers")),
-            text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b"",
+            sent,
+            asked[1] if asked else b"",
             status,
             headers,
             body,
@@ -470,6 +488,40 @@ def _har_text(content: dict[str, Any]) -> bytes:
     if content.get("encoding") == "base64":
         return _unbase64(text, "content")
     return text.encode("utf-8", "surrogateescape")
+
+
+_BOUNDARY = "----tickertape-import"
+
+
+def _har_posted(posted: dict[str, Any]) -> tuple[tuple[str, bytes] | None, str]:
+    """The body of a request, with the Content-Type where it was put together, and what of it is missing."""
+    text, kind, params = posted.get("text"), str(posted.get("mimeType") or ""), posted.get("params")
+    if isinstance(text, str) and (text or not params):
+        return ("", text.encode("utf-8", "surrogateescape")), ""
+    fields = [each for each in params or () if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    if not isinstance(params, list) or not fields:
+        return None, "the body of its request" if kind or posted else ""
+    values = [(each["name"], each["value"] if isinstance(each.get("value"), str) else "") for each in fields]
+    missing = [each["name"] for each in fields if not isinstance(each.get("value"), str)]
+    told = f"the content of {', '.join(map(repr, missing))} in its request" if missing else ""
+    if not kind.lower().startswith("multipart/"):
+        kind = kind if "urlencoded" in kind.lower() else "application/x-www-form-urlencoded"
+        return (kind, urlencode(values, errors="surrogateescape").encode()), told
+    parts = []
+    for (name, value), each in zip(values, fields, strict=True):
+        head = f'content-disposition: form-data; name="{_quoted(name)}"'
+        if isinstance(each.get("fileName"), str):
+            head += f'; filename="{_quoted(each["fileName"])}"'
+        if isinstance(each.get("contentType"), str):
+            head += f"\r\ncontent-type: {_quoted(each['contentType'])}"
+        parts.append(f"--{_BOUNDARY}\r\n{head}\r\n\r\n{value}\r\n")
+    body = "".join([*parts, f"--{_BOUNDARY}--\r\n"])
+    return (f"multipart/form-data; boundary={_BOUNDARY}", body.encode("utf-8", "surrogateescape")), told
+
+
+def _quoted(text: str) -> str:
+    """As browsers write a name in a head of multipart."""
+    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _ms(value: dict[str, Any], name: str) -> float:
