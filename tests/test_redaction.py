@@ -78,6 +78,23 @@ def form(data: bytes) -> Interaction:
     return Interaction(Request("POST", "https://relay.example/", headers, data), whole(200, {}))
 
 
+def parts(**fields: str) -> Interaction:
+    """A form in parts."""
+    text = "".join(
+        f'--XbXyX\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    )
+    headers = {"content-type": "multipart/form-data; boundary=XbXyX"}
+    return Interaction(
+        Request("POST", "https://relay.example/", headers, f"{text}--XbXyX--\r\n".encode()), whole(200, {})
+    )
+
+
+def twice(text: str) -> str:
+    """In base64 in base64."""
+    inner = base64.b64encode(text.encode()).decode()
+    return base64.b64encode(f"state={inner}".encode()).decode()
+
+
 def basic(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -180,6 +197,65 @@ PLANTED: dict[str, tuple[str, Interaction]] = {
     "a user field": ("alice-01", asked({"user": "alice-01"})),
     "an e-mail address": ("anna.k@studio-nine.cn", said("ask anna", ".k@studio-", "nine.cn!")),
     "an assignment behind another name": ("hunter2x", body({"message": "error: password=hunter2x"})),
+    "a field of a form in parts": ("Zx9Qw7opzx9", parts(prompt="a cat", api_key="Zx9Qw7opzx9", size="1x1")),
+    "a user of a form in parts": ("alice-01", parts(user="alice-01")),
+    "JSON in a form in parts": ("hunter2x", parts(meta='{"client_secret": "hunter2x"}')),
+    "a cookie that is JSON": ("hunter2Zx", asked(cookie='a=b; sess={"uid":42,"tok":"hunter2Zx"}; c=d')),
+    "a cookie with a comma": ("hunter2x", header("set-cookie", "sid=abc,hunter2x; Path=/")),
+    "a cookie with a space": ("hunter2x", header("set-cookie", "sid=abc hunter2x; Path=/")),
+    "a quoted cookie": ("hunter2x", header("set-cookie", 'sid="abc;hunter2x"; Path=/')),
+    "a cookie without a name": ("hunter2x", asked(cookie="hunter2x")),
+    "a cookie without a name that is set": ("hunter2x", header("set-cookie", "hunter2x; Secure")),
+    "a cookie named version": ("hunter2x", asked(cookie="a=b; version=hunter2x")),
+    "a cookie named path that is set": ("hunter2x", header("set-cookie", "path=hunter2x; Path=/")),
+    "a cookie behind the attributes of another": (
+        "hunter2x",
+        header("set-cookie", "a=b; Path=/, sid=hunter2x; Secure"),
+    ),
+    "a cookie behind a time": (
+        "hunter2x",
+        header("set-cookie", "a=b; Expires=Wed, 21 Oct 2026 07:28:00 GMT, sid=hunter2x"),
+    ),
+    "an old cookie": ("hunter2x", header("set-cookie2", "sid=hunter2x; Version=1")),
+    "base64 of lines": (KEY, said(base64.b64encode(f"a: 1\r\n\tkey: {KEY}\n".encode()).decode())),
+    "long base64": (KEY, said(base64.b64encode(f"{'word ' * 2000}{KEY}".encode()).decode())),
+    "JSON in base64": ("hunter2x", said(base64.b64encode(b'{"a": 1,\n "password": "hunter2x"}').decode())),
+    "a word in JSON in a string": ("open sesame", body({"x": '{"a": {"password": "open sesame"}}'})),
+    "a password with quotes": ("xyzzy42", body({"x": json.dumps({"password": 'op"xyzzy42'})})),
+    "lines of JSON": ("open sesame", answered(whole(200, '{"a": 1}\n{"password": "open sesame"}\n'))),
+    "a number in lines of JSON": ("48151", answered(whole(200, '{"a": 1}\n{"user_id": 48151}\n{"b"'))),
+    "JSON texts in a row": ("open sesame", answered(whole(200, '{"a": 1}{"password": "open sesame"} {"b": 1}'))),
+    "JSON that breaks off": ("open sesame", answered(whole(200, '{"a": {"password": "open sesame", "b": {"c'))),
+    "JSON that breaks off in the secret": ("open ses", answered(whole(200, '{"a": {"password": "open ses'))),
+    "a frame that breaks off": (
+        "open sesame",
+        answered(stream(frame("a"), b'data: {"error": {"password": "open sesame", "x')),
+    ),
+    "a pair of name and value": ("open sesame", body({"h": [{"name": "Authorization", "value": "open sesame"}]})),
+    "a pair of value and name": ("open sesame", body({"h": [{"value": "open sesame", "name": "password"}]})),
+    "a pair that is a header": ("c0ffee", body({"h": [{"name": "Cookie", "value": "sid=c0ffee"}]})),
+    "a pair in a string": ("open sesame", body({"x": '[{"name": "X-Api-Key", "value": "open sesame"}]'})),
+    "the id of a user": ("u48151", body({"user": {"id": "u48151", "plan": "free"}})),
+    "the number of a user": ("48151", body({"user": {"id": 48151, "plan": "free"}})),
+    "the name of a user": ("Alice Liddell", body({"data": {"user": {"a": [1], "name": "Alice Liddell"}}})),
+    "the phone of an account": ("+49 30 1234", body({"account": {"phone": "+49 30 1234"}})),
+    "the name of a user in a string": (
+        "Alice Liddell",
+        body({"x": '{"user": {"a": {"b": 1}, "name": "Alice Liddell"}}'}),
+    ),
+    "XML": ("hunter2xyz", answered(whole(200, "<a><AccessKeySecret>hunter2xyz</AccessKeySecret></a>"))),
+    "the fragment of a redirection": ("hunter2x", header("location", "https://app.example/cb#access_token=hunter2x")),
+    "a token in a header of its own": ("hunter2x", asked(x_portal_token="hunter2x")),
+    "a key in a header of its own": ("hunter2x", asked(x_studio_api_key="hunter2x")),
+    "a secret in a header of its own": ("hunter2x", asked(x_relay_secret="hunter2x")),
+    "a session in a header": ("hunter2x", header("X-Session-Id", "hunter2x")),
+    "a link signed for Akamai": (
+        "0f1e" * 16,
+        said("![a](https://a.example/a.png?hdnts=exp=17~acl=/*~hmac=" + "0f1e" * 16 + ")"),
+    ),
+    "an address with an umlaut": ("jürgen@corp-mail.de", said("an jürgen@corp-mail.de!")),
+    "an address at a host with an umlaut": ("bob@bücher.de", said("an bob@bücher.de!")),
+    "an address with an apostrophe": ("o'brien@corp-mail.io", said("to o'brien@corp-mail.io!")),
     "an assignment in a prompt": ("hunter2hunter2", asked({"prompt": "draw MY_API_KEY=hunter2hunter2"})),
 }
 
@@ -205,6 +281,164 @@ def test_a_secret_planted_in(secret: str, item: Interaction) -> None:
     assert head
     if length := dict(head.headers).get("content-length"):
         assert int(length) == len(body_of(redacted.reply))
+
+
+def test_a_fragment_has_names_as_a_query_does() -> None:
+    """No tape keeps the fragment of a request; a journal may."""
+    for route in ("cb#", "#/cb?"):
+        redacted = Redactor().redact(Request("GET", f"https://app.example/{route}access_token=hunter2x&state=1#"))
+        assert redacted.url.startswith(f"https://app.example/{route}access_token=REDACTED-key-1&state=1")
+
+
+def test_a_secret_that_is_a_part_of_another_is_replaced_where_it_stands_alone() -> None:
+    item = body({"password": f"my {KEY}", "x": f"ab{KEY}"})
+    assert json.loads(body_of(Redactor().redact(item.reply))) == {"password": "REDACTED-key-1", "x": "abREDACTED-key-2"}
+
+
+def test_a_secret_in_base64_in_base64_goes_with_all_of_it() -> None:
+    assert Redactor().redact(f"see {twice(f'my key: {KEY}')}.") == "see REDACTED-key-1."
+
+
+@pytest.mark.parametrize(
+    ("set_cookie", "left"),
+    [
+        ("a=b; Path=/x; Domain=h.example; Max-Age=60; HttpOnly; SameSite=Lax", "a=•; Path=/x; Domain=h.example; "
+         "Max-Age=60; HttpOnly; SameSite=Lax"),
+        ("a=b; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Secure", "a=•; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Secure"),
+        ("a=; Path=/", "a=; Path=/"),
+        ('a="b;c" ; Priority=High; Partitioned', 'a="•" ; Priority=High; Partitioned'),
+        ("a=b; Path=/, c=d; Secure", "a=•; Path=/, c=•; Secure"),
+    ],
+)  # fmt: skip
+def test_what_a_cookie_is_for_stays(set_cookie: str, left: str) -> None:
+    head = head_of(Redactor().redact(header("set-cookie", set_cookie).reply))
+    assert head
+    assert re.sub(r"REDACTED-cookie-\d", "•", dict(head.headers)["set-cookie"]) == left
+
+
+ARGUMENTS = ['{"user_id": 5512, "x": 1}', '{"a":{"user_id":5512}}', '{\n "user": {"id": -5512}\n}', '{"uid": 5512']
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_number_in_json_in_a_string_stays_one(arguments: str, size: int) -> None:
+    expected = re.sub("-?5512", "990000001", arguments)
+    if size:
+        calls = [
+            {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}}]}
+            for part in cut(arguments, size)
+        ]
+        data = [b"data: " + json.dumps(call).encode() + b"\n\n" for call in calls]
+        redacted = Redactor().redact(stream(*data))
+        frames = [json.loads(line[6:]) for line in body_of(redacted).decode().split("\n\n") if line]
+        values = [each["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] for each in frames]
+        assert "".join(values) == expected
+    else:
+        message = {"tool_calls": [{"function": {"arguments": arguments}}]}
+        redacted = Redactor().redact(whole(200, {"choices": [{"message": message}]}))
+        message = json.loads(body_of(redacted))["choices"][0]["message"]
+        assert message["tool_calls"][0]["function"]["arguments"] == expected
+    assert Redactor().redact(redacted) is redacted
+    assert Redactor().scan(redacted) == []
+
+
+def delta(**values: Any) -> Callable[[str], Any]:
+    return lambda part: json.loads(json.dumps({"choices": [{"index": 0, **values}]}).replace("PART", part))
+
+
+DELTAS: dict[str, Callable[[str], Any]] = {
+    "a refusal": delta(delta={"refusal": "PART"}),
+    "a function call": delta(delta={"function_call": {"arguments": "PART"}}),
+    "what is said": delta(delta={"audio": {"transcript": "PART"}}),
+    "details of reasoning": delta(delta={"reasoning_details": [{"type": "reasoning.text", "text": "PART"}]}),
+    "text of reasoning": delta(delta={"reasoning_text": "PART"}),
+    "whole messages": delta(message={"content": "PART"}),
+    "probabilities": delta(logprobs={"content": [{"token": "PART"}]}),
+    "a field that nobody knows": lambda part: {"progress": {"note": part}},
+    "an event of the Responses API": lambda part: {
+        "type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "delta": part,
+    },
+    "a block of Anthropic": lambda part: {"type": "content_block_delta", "index": 1, "delta": {"text": part}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", DELTAS.values(), ids=DELTAS)
+@pytest.mark.parametrize("how", ["frames", "lines"])
+def test_a_key_cut_by_frames_is_found_in(told: Callable[[str], Any], how: str) -> None:
+    def strings(value: Any) -> str:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return value if isinstance(value, str) else "".join(map(strings, inner))
+
+    start, end = ("data: ", "\n\n") if how == "frames" else ("", "\n")
+    pieces = ["go: ", *cut(KEY, 5), ", ", "ok"]
+    reply = stream(*(f"{start}{json.dumps(told(piece))}{end}".encode() for piece in pieces))
+    redacted = Redactor().redact(reply)
+    frames = [json.loads(line.removeprefix(start)) for line in body_of(redacted).decode().split(end) if line]
+    said = "".join(map(strings, frames))
+    for fixed in ("reasoning.text", "response.output_text.deltamsg_1", "content_block_delta"):
+        said = said.replace(fixed, "")
+    assert said == "go: REDACTED-key-1, ok"
+    assert Redactor().scan(reply)
+    assert Redactor().scan(redacted) == []
+    assert Redactor().redact(redacted) is redacted
+
+
+def test_calls_that_take_turns_are_told_apart_by_their_index() -> None:
+    def call(index: int, part: str) -> bytes:
+        calls = [{"index": index, "function": {"arguments": part}}]
+        return b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]}).encode() + b"\n\n"
+
+    other = "sk-" + "b2" * 24
+    turns = [call(number, key[at : at + 6]) for at in range(0, 51, 6) for number, key in enumerate((KEY, other))]
+    left = body_of(Redactor().redact(stream(*turns))).decode()
+    assert left.count("REDACTED-key-1") == left.count("REDACTED-key-2") == 1
+    assert "a1a1" not in left
+    assert "b2b2" not in left
+
+
+def test_items_of_one_stream_are_told_apart() -> None:
+    def event(index: int, part: str) -> bytes:
+        value = {"type": "response.output_text.delta", "output_index": index, "item_id": f"m{index}", "delta": part}
+        return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+    left = body_of(
+        Redactor().redact(stream(event(0, "abc"), event(1, KEY[:9]), event(0, "d"), event(1, KEY[9:])))
+    ).decode()
+    assert "a1a1" not in left
+    assert left.count("REDACTED-key-1") == 1
+
+
+def test_texts_that_say_the_whole_again_are_none_in_parts() -> None:
+    texts = [f"see {KEY}", f"see {KEY} or", f"see {KEY} or so"]
+    reply = stream(*(f"data: {json.dumps({'text': text})}\n\n".encode() for text in texts))
+    expected = [text.replace(KEY, "REDACTED-key-1") for text in texts]
+    lines = body_of(Redactor().redact(reply)).decode().split("\n\n")[:3]
+    assert [json.loads(line[6:])["text"] for line in lines] == expected
+
+
+PICTURES = {
+    "a PNG": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40,
+    "a JPEG": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40,
+    "a film": b"\0\0\0\x20ftypisom" + bytes(range(256)) * 40,
+}
+
+
+@pytest.mark.parametrize("data", PICTURES.values(), ids=PICTURES)
+def test_pictures_are_not_looked_into_and_what_stands_beside_them_is(data: bytes) -> None:
+    encoded = base64.b64encode(data).decode()
+    value = {"b64_json": encoded, "content": f"![a](data:image/png;base64,{encoded}) {KEY}", "result": encoded}
+    left = json.loads(body_of(Redactor().redact(whole(200, value))))
+    assert left == value | {"content": f"![a](data:image/png;base64,{encoded}) REDACTED-key-1"}
+
+
+def test_a_text_that_is_called_a_picture_is_looked_into() -> None:
+    encoded = base64.b64encode(f"{'my words ' * 40}{KEY}".encode()).decode()
+    for value in (
+        {"b64_json": encoded},
+        {"url": f"data:image/png;base64,{encoded}"},
+        {"url": f"data:image/svg+xml;base64,{encoded}"},
+    ):
+        assert Redactor().scan(whole(200, value))
 
 
 SHAPES = {
@@ -416,6 +650,11 @@ HARMLESS = [
     "用户 [点击这里](https://files.example/a.png) 用户额度不足",
     "write to someone@example.com or root@localhost",
     "user quota is not enough; no free account; bearer of bad news and certificates",
+    '{"user": null, "name": "user", "key": "uploads/a1.png", "token": "string", "user": {"type": "object"}}',
+    '{"name": "prompt", "value": "a cat 1"}, {"name": "Password", "value": "password"}',
+    '[{"name": "draw", "description": "a user draws", "parameters": {"user": {"type": "string"}}}]',
+    "<UserName> is <b>bold</b>, <password>friend</password>, l'été à la plage @corp.io o'clock",
+    "https://h.example/docs#signature and https://h.example/a.png#t=10 hmac=sha256",
     "2026-01-20T10:00:00Z 1768300000 100% 48.. `message_id` a@b",
 ]
 
@@ -444,7 +683,8 @@ def test_the_gallery_stays_byte_for_byte(path: Path) -> None:
 
 KEYS = [KEY, KEY[:20], KEY[20:], "sk-", "AKIA" + "A1B2" * 4, "Bearer ", "eyJ" + "a" * 12 + ".", basic("me", KEY)]
 URLS = [URL, SIGNATURE, "&sig=", f"![a]({URL})", quote(URL, safe=""), quote(KEY), "%", "%2", "&amp;", "\\", "\\u0041"]
-NAMES = ["bob@corp-mail.cn", "@", "password=", '"password": "', "hunter22", "用户 [4815] 额度不足"]
+NAMES = ['{"user": {"id": 4815', '"name": "password", "value": "', '"user_id": 4815', "o'", "ü"]
+NAMES += ["bob@corp-mail.cn", "@", "password=", '"password": "', "hunter22", "用户 [4815] 额度不足"]
 STATUS = [
     "> ID: `task_01`\n",
     "\n> 生成中",
@@ -517,6 +757,18 @@ def test_what_is_redacted_reads_as_it_did(pieces: list[str]) -> None:
 
 HOSTILE = [
     *("a", "A1", "a.", "a@", "@a.", "a:", "sk-", "sk-aaaaaaaaaa", "eyJ", "eyJaaaaaaaaa.", "AKIA", "org-", "QUJD"),
+    *(
+        '"user":',
+        '{"user":',
+        '"user":{',
+        '{"name":"a","value":"b"},',
+        "<password>",
+        "<password>a1b2c3d4</",
+        "a'",
+        "ä.",
+        "{}",
+    ),
+    *("data:image/png;base64," + "A" * 300, "iVBORw0KGgo", "hmac=", "[{", "{}\n", '"password":"a', '"password":"\\'),
     *("?sig=", "?sig=a1b2c3d4&", "%25", "%", "\\", '\\"', "&amp;", "&", "://", "://a:b@", "data:image/png;base64,"),
     *(
         "aa=",

@@ -10,6 +10,8 @@ for a word may be cut by frames. An edit is written back in the place's own form
 else is written: where no edit hits, every byte stays, spacing, escapes, CRLF and
 broken UTF-8 included.
 
+- Strings that are no known deltas, but stand at the same place of several frames (or lines
+  of JSON), are asked one by one and joined: for a part may be cut there, too.
 - An edit over several deltas goes into the first of them; the others lose their part,
   and one that loses all stays, empty.
 - Steps keep their number and their times. An edit over several chunks is divided among
@@ -21,9 +23,10 @@ broken UTF-8 included.
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from typing import Literal as OneOf
@@ -47,7 +50,11 @@ class Passage(str):
     A `number` is a JSON number as written: an edit that makes it no number makes it a string.
     """
 
-    __slots__ = ("kind", "name", "side", "where")
+    __slots__ = ("again", "also", "kind", "name", "side", "where")
+    again: bool
+    """Whether its parts are asked by themselves too; this is for what they say together."""
+    also: str
+    """Another name of it: `user-id` of an `id` in a `user`, or `authorization:` that stands beside it as its name."""
     kind: Kind
     name: str
     """Of the header (in lower case), of the query's parameter, or the nearest JSON key; may be empty."""
@@ -56,9 +63,10 @@ class Passage(str):
     """For people: `response frame 3 $.error.message`."""
 
     @classmethod
-    def of(cls, text: str, kind: Kind, name: str, side: Side, where: str) -> Passage:
+    def of(cls, text: str, kind: Kind, name: str, side: Side, where: str, also: str = "") -> Passage:
         passage = cls(text)
         passage.kind, passage.name, passage.side, passage.where = kind, name, side, where
+        passage.also, passage.again = also, False
         return passage
 
 
@@ -185,6 +193,8 @@ class _Joined:
     where: str
     parts: list[Literal] = field(default_factory=list)
     choices: list[int] = field(default_factory=list)
+    found: dict[int, list[Edit]] = field(default_factory=dict)
+    """Edits of parts that are asked by themselves too, by where they start."""
 
 
 class _Reader:
@@ -194,10 +204,14 @@ class _Reader:
         self._edits = edits
         self._side = side
 
-    def _ask(self, text: str, kind: Kind, where: str, name: str = "") -> list[Edit]:
+    def _ask(
+        self, text: str, kind: Kind, where: str, name: str = "", also: str = "", *, again: bool = False
+    ) -> list[Edit]:
         if not text:
             return []
-        edits = sorted(self._edits(Passage.of(text, kind, name, self._side, f"{self._side} {where}")))
+        passage = Passage.of(text, kind, name, self._side, f"{self._side} {where}", also)
+        passage.again = again
+        edits = sorted(self._edits(passage))
         at = 0
         for start, end, _ in edits:
             if not at <= start <= end <= len(text):
@@ -215,7 +229,12 @@ class _Reader:
         base, mark, query = url.partition("?")
         query, hash_mark, fragment = query.partition("#") if mark else ("", "", "")
         base = apply(base, self._ask(base, "text", "url"))
-        fragment = apply(fragment, self._ask(fragment, "text", "url fragment"))
+        if "=" in fragment:  # names and values, behind the route of an app
+            route, route_mark, form = fragment.rpartition("?")
+            route = apply(route, self._ask(route, "text", "url fragment")) + route_mark
+            fragment = route + apply(form, self._form(form, "url fragment"))
+        else:
+            fragment = apply(fragment, self._ask(fragment, "text", "url fragment"))
         return base + mark + apply(query, self._form(query, "query")) + hash_mark + fragment
 
     def body(self, text: str, content_type: str) -> Iterator[Edit]:
@@ -223,12 +242,44 @@ class _Reader:
         start = text[:256].lstrip(" \t\r\n\ufeff")
         if "x-www-form-urlencoded" in content_type:
             yield from self._form(text, "form")
+        elif "multipart/" in content_type and (boundary := _BOUNDARY.search(content_type)):
+            yield from self._multipart(text, f"--{boundary[1] or boundary[2]}")
         elif self._side == "response" and _kind(start, body=True) == "sse":
             yield from self._stream(text, "")
         elif _json(text.removeprefix("\ufeff")) is not None:
             yield from self._strings(text, [((len(text) - len(text.removeprefix("\ufeff")), len(text)), "body")])
+        elif lines := _json_lines(text):
+            yield from self._strings(text, lines)
+            end = lines[-1][0][1]
+            if text[end:].strip():  # a last line that breaks off
+                found = self._ask(text[end:], "text", "body")
+                yield from ((end + first, end + last, new) for first, last, new in found)
         else:
             yield from self._ask(text, "text", "body")
+
+    def _multipart(self, text: str, boundary: str) -> Iterator[Edit]:
+        """Edits of a form in parts: each value stands under its name, as in a query."""
+        at = 0
+        lowered = text.lower()  # as the header was; only places of the boundary are taken from it
+        is_same = len(lowered) == len(text)
+        while at < len(text):
+            end = (lowered if is_same else text).find(boundary, at)
+            end = end if end >= 0 else len(text)
+            blank = _BLANK_LINE.search(text, at, end)
+            head = text[at : blank.end() if blank else end]
+            told = _FIELD_NAME.search(head) if blank else None
+            name = (told[1] if told[1] is not None else told[2]) if told else ""
+            is_file = "filename" in head.lower()
+            last = end - len(text[at:end]) + len(text[at:end].rstrip("\r\n")) if not is_file else end
+            value = at + len(head)
+            is_plain = is_file or not name
+            texts: list[tuple[int, int, Kind]] = [(at, value, "text")]
+            texts.append((value, max(value, last), "text" if is_plain else "query"))
+            for start, stop, kind in texts:
+                called = name if kind == "query" else ""
+                for first, past, new in self._ask(text[start:stop], kind, f"form {name}".rstrip(), called):
+                    yield start + first, start + past, new
+            at = end + len(boundary)
 
     def _form(self, text: str, where: str) -> Iterator[Edit]:
         at = 0
@@ -266,13 +317,16 @@ class _Reader:
     def _strings(self, text: str, texts: list[tuple[tuple[int, int], str]]) -> Iterator[Edit]:
         """Edits of JSON texts, those of a stream or the only one, each with its name."""
         joined: dict[Path, _Joined] = {}
+        others: dict[Path, _Joined] = {}
         for (start, end), name in texts:
             source = text[start:end] if self._side == "response" else ""
-            value = _json(source) if '"choices"' in source else None  # read before, but maybe just not too deep
+            is_said = len(texts) > 1 or '"choices"' in source
+            value = _json(source) if is_said and source else None  # read before, but maybe just not too deep
+            called = _called(text, start, end)
             for literal in literals(text, start, end):
                 key = _delta(literal) if source and literal.kind == "json" else None
                 if key is not None:
-                    said = joined.setdefault(key, _Joined(f"{name} and on, {key[-1]}"))
+                    said = joined.setdefault((*key, *_turn(value, literal.path)), _Joined(f"{name} and on, {key[-1]}"))
                     said.parts.append(literal)
                     said.choices.append(_choice(value, literal.path))
                 elif literal.kind == "json" and _is_stream(literal.text):
@@ -280,15 +334,138 @@ class _Reader:
                     yield from literal.raw(text, inside)
                 else:
                     name_ = "" if literal.kind == "key" else literal.name
-                    found = self._ask(literal.text, literal.kind, f"{name} {literal.where}", name_)
-                    if found:
+                    also = "" if literal.kind == "key" else called.get(literal.path, "") or _of_parent(literal)
+                    found = self._ask(literal.text, literal.kind, f"{name} {literal.where}", name_, also)
+                    place = _place(value, literal) if len(texts) > 1 and source else None
+                    if place is not None:
+                        said = others.setdefault(place, _Joined(f"{name} and on, {literal.name}"))
+                        said.parts.append(literal)
+                        said.choices.append(_choice(value, literal.path))
+                        said.found[literal.start] = found
+                    elif found:
                         yield from literal.raw(text, found)
         for said in joined.values():
             for parts in _messages(said):
                 edits = self._ask("".join(part.text for part in parts), "text", said.where)
-                spread = _spread([len(part.text) for part in parts], edits)
-                for number, of_part in groupby(spread, key=itemgetter(0)):
-                    yield from parts[number].raw(text, [edit for _, edit in of_part])
+                yield from _raw(text, parts, edits)
+        for said in others.values():
+            for parts in _messages(said):
+                for run in _runs(parts):
+                    edits = [edit for part in run for edit in said.found[part.start]]
+                    if len(run) == 1:
+                        yield from run[0].raw(text, edits) if edits else ()
+                        continue
+                    starts = accumulate((len(part.text) for part in run), initial=0)
+                    edits = [
+                        (at + first, at + last, new)
+                        for at, part in zip(starts, run, strict=False)
+                        for first, last, new in said.found[part.start]
+                    ]
+                    together = self._ask("".join(part.text for part in run), "text", said.where, again=True)
+                    yield from _raw(text, run, _united(together, edits))
+
+
+def _raw(text: str, parts: list[Literal], edits: Iterable[Edit]) -> Iterator[Edit]:
+    """Edits of joined literals as edits of the source."""
+    spread = _spread([len(part.text) for part in parts], edits)
+    for number, of_part in groupby(spread, key=itemgetter(0)):
+        yield from parts[number].raw(text, [edit for _, edit in of_part])
+
+
+def _united(first: list[Edit], second: list[Edit]) -> list[Edit]:
+    """Edits of one text, sorted; where two overlap, the longer one's text stands over both."""
+    united: list[Edit] = []
+    for edit in sorted({*first, *second}, key=lambda edit: (edit[0], -edit[1])):
+        if united and edit[0] < united[-1][1]:
+            last = united[-1]
+            new = last[2] if last[1] - last[0] >= edit[1] - edit[0] else edit[2]
+            united[-1] = (last[0], max(last[1], edit[1]), new)
+        else:
+            united.append(edit)
+    return united
+
+
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s";,]{1,200}))')
+_BLANK_LINE = re.compile(r"\r\n\r\n|\n\n")
+_FIELD_NAME = re.compile(r'(?i:[;\s]name\*?=)(?:"([^"\r\n]{0,256})"|([^";\s]{1,256}))')
+
+
+def _json_lines(text: str) -> list[tuple[tuple[int, int], str]]:
+    """The JSON texts of a body that has one or several on each of its lines; none where a line is none.
+
+    The last line may break off.
+    """
+    found: list[tuple[tuple[int, int], str]] = []
+    at = len(text) - len(text.removeprefix("\ufeff"))
+    number = 0
+    while at < len(text):
+        line_end = text.find("\n", at)
+        end = line_end if line_end >= 0 else len(text)
+        number += 1
+        line = text[at:end].rstrip()
+        place = 0
+        while (space := _SPACE.match(line, place)) and space.end() < len(line):
+            place = space.end()
+            try:
+                if line[place] not in "{[":
+                    raise ValueError
+                _, stop = _DECODER.raw_decode(line, place)
+            except (ValueError, RecursionError):
+                return found if not text[end:].strip() else []
+            found.append(((at + place, at + stop), f"line {number}"))
+            place = stop
+        at = end + 1
+    return found
+
+
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"\s*+")
+CALLED = ("name", "key", "header", "field")
+"""Under which JSON tells the name of what stands beside it as `value`."""
+
+
+def _called(text: str, start: int, end: int) -> dict[Path, str]:
+    """By the path of a `value`, what stands beside it as its name."""
+    if text.find('"value"', start, end) < 0:
+        return {}
+    named: dict[Path, str] = {}
+    values: list[Literal] = []
+    for literal in literals(text, start, end):
+        if literal.kind == "json" and literal.name.lower() in CALLED and literal.path[-1:] == (literal.name,):
+            named[literal.path[:-1]] = literal.text
+        elif literal.path[-1:] == ("value",) and literal.kind != "key":
+            values.append(literal)
+    return {literal.path: f"{named[literal.path[:-1]]}:" for literal in values if literal.path[:-1] in named}
+
+
+def _of_parent(literal: Literal) -> str:
+    """`user-id` of an `id` in a `user`."""
+    match literal.path[-2:]:
+        case (str(parent), str(key)):
+            return f"{parent}-{key}"
+    return ""
+
+
+_LONGEST_PART = 4096
+"""Characters of a string that may be a part of a longer one: a delta is short."""
+
+
+def _runs(parts: list[Literal]) -> Iterator[list[Literal]]:
+    """Strings that may be one text in parts; one by one where each says the whole again, or begins anew."""
+    texts = [part.text for part in parts if part.text]
+    again = all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    run: list[Literal] = []
+    for part in parts:
+        is_long = len(part.text) > _LONGEST_PART
+        if run and (again or is_long or part.text.startswith(("http://", "https://", "data:"))):
+            yield run
+            run = []
+        run.append(part)
+        if is_long:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _json(text: str) -> Any:
@@ -314,10 +491,16 @@ def _delta(literal: Literal) -> Path | None:
             | ("choices", int(), "delta", "content", int(), "text")
         ):
             return ("choices", "delta", "content")
-        case ("choices", int(), "delta", "reasoning_content" | "reasoning" as key):
+        case ("choices", int(), "delta", "reasoning_content" | "reasoning" | "reasoning_text" | "refusal" as key):
             return ("choices", "delta", str(key))
-        case ("choices", int(), "delta", "tool_calls", int() as call, "function", "arguments"):
-            return ("choices", "delta", "tool_calls", call, "arguments")
+        case ("choices", int(), "delta", "reasoning_details", int(), "text" | "summary" as key):
+            return ("choices", "delta", "reasoning_details", str(key))
+        case ("choices", int(), "delta", "audio", "transcript"):
+            return ("choices", "delta", "transcript")
+        case ("choices", int(), "delta", "function_call", "arguments"):
+            return ("choices", "delta", "arguments")
+        case ("choices", int(), "delta", "tool_calls", int(), "function", "arguments"):
+            return ("choices", "delta", "tool_calls", "arguments")
         case ("choices", int(), "text"):
             return ("choices", "text")
         case ("delta",) | ("delta", "text" | "thinking" | "partial_json") | ("data",):
@@ -325,6 +508,45 @@ def _delta(literal: Literal) -> Path | None:
         case ("candidates", int(), "content", "parts", int(), "text"):
             return ("candidates", "text")
     return None
+
+
+_TURNS = ("type", "index", "output_index", "content_index", "summary_index")
+
+
+def _turn(value: Any, path: Path, *, places: bool = False) -> Path:
+    """Whose turn it is: what a frame says of itself, and the `index` of all that is in arrays but choices.
+
+    Without one, an array's place counts only for the calls of tools, or for all with `places`.
+    """
+    turn: list[str | int] = []
+    if path and isinstance(path[0], int) and isinstance(value, list) and path[0] < len(value):
+        value, path = value[path[0]], path[1:]
+    if isinstance(value, dict) and path and path[0] not in ("choices", "candidates"):
+        # Some relays make up a new id of the item with every frame: its index says it better.
+        keys = _TURNS if "output_index" in value else (*_TURNS, "item_id")
+        turn += [f"{key}={value[key]}" for key in keys if isinstance(value.get(key), str | int)]
+    before: str | int = ""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):  # a path that was cut
+            return (*turn, *(path if places else ()))
+        if isinstance(step, int) and before != "choices":
+            index = value.get("index") if isinstance(value, dict) else None
+            if isinstance(index, int | str):
+                turn.append(index)
+            elif places or before == "tool_calls":
+                turn.append(step)
+        before = step
+    return tuple(turn)
+
+
+def _place(value: Any, literal: Literal) -> Path | None:
+    """What joins any other string to those of other frames; None where it cannot be told."""
+    if literal.kind != "json" or not literal.path or value is None:
+        return None
+    path = literal.path[1:] if isinstance(literal.path[0], int) else literal.path
+    return (*(step for step in path if isinstance(step, str)), *_turn(value, literal.path, places=True))
 
 
 def _choice(value: Any, path: Path) -> int:

@@ -6,11 +6,13 @@ or up to a bound, so that every search is linear.
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from ._rewrite import Passage
+from ._rewrite import CALLED, Passage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -92,6 +94,7 @@ _SHAPES: tuple[tuple[str, str, str, str], ...] = (
     ("tencent-key-id", "key", r"AKID[A-Za-z0-9]{13,44}(?![A-Za-z0-9])", "Tencent Cloud CAM"),
     ("volcengine-key-id", "key", r"AKLT[A-Za-z0-9]{20,60}(?![A-Za-z0-9])", "Volcengine IAM"),
     ("jwt", "token", r"eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+", "RFC 7519"),
+    ("akamai-hmac", "signature", r"hmac=([0-9A-Fa-f]{16,}+)", "Akamai's token authentication"),
     ("bearer", "key", r"(?i:bearer)[ \t]+(?=[a-z._~+/-]*+[A-Z0-9=])([A-Za-z0-9._~+/-]{16,}+=*+)", "RFC 6750"),
     ("aws-account", "account", r"arn:aws[a-z-]{0,12}:[a-z0-9-]{0,32}:[a-z0-9-]{0,32}:(\d{12})", "AWS IAM"),
     ("account-id", "account", r"(?:org|user|acct|proj)[-_][A-Za-z0-9]{16,}+", "OpenAI's and Stripe's error texts"),
@@ -105,9 +108,12 @@ _ACCOUNTS = (
     r"(?<![A-Za-z])(?i:user|token) ?\[([A-Za-z0-9_.@*-]{1,64})\](?!\()",
     r"用户 ?(?:ID|id)? ?[:：] ?(\d{1,12})",
 )
-_ATOM = "[A-Za-z0-9_%+-]"
+_LETTERS = "A-Za-zÀ-ÖØ-öø-ɏͰ-ϿЀ-ԯḀ-ỿ"
+"""Of scripts that put spaces between words: in Chinese, prose before an address would be taken for a part of it."""
+_ATOM = f"[{_LETTERS}0-9_%+-]"
 _EMAIL = re.compile(  # no two dots in a row: "48..bob@…" is a percentage and an address
-    rf"(?<!{_ATOM}){_ATOM}{{1,64}}(?:\.{_ATOM}{{1,64}}){{0,8}}@(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])"
+    rf"(?<!{_ATOM}){_ATOM}{{1,64}}+(?:[.'’]{_ATOM}{{1,64}}+){{0,8}}+@"
+    rf"(?:[{_LETTERS}0-9-]{{1,63}}\.){{1,8}}[{_LETTERS}]{{2,24}}(?![{_LETTERS}0-9])"
 )
 _RESERVED = re.compile(r"(?:[@.]example\.(?:com|net|org)|\.(?:example|invalid|test|localhost))$", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"://[^\s/@:?#\"'<>]{0,256}:([^\s/@?#\"'<>]{1,256})@")
@@ -137,6 +143,37 @@ def _private_keys(text: str) -> Iterator[tuple[int, int]]:
 
 _DATA_URL = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,80};base64,([A-Za-z0-9+/_=-]{16,}+)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{512,}+={0,2}|[A-Za-z0-9_-]{512,}+={0,2}")
+
+
+_MEDIA = re.compile(  # by the type a URL declares, or by the first bytes
+    r"data:(?:image|video|audio)/(?!svg)[\w.-]{1,40}(?:;[\w=.-]{1,40}){0,2};base64,([A-Za-z0-9+/_-]{256,}+={0,2})"
+    r"|(?<![A-Za-z0-9+/_-])((?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|GkXfo|SUQz|T2dnU|ZkxhQ|AAAA.GZ0eX)[A-Za-z0-9+/_-]{256,}+={0,2})"
+)
+_WHOLE = re.compile(r"[A-Za-z0-9+/_-]{256,}+={0,2}")
+
+
+def media(text: str) -> Iterator[tuple[int, int]]:
+    """Pictures, films and sound in base64, in which no secret is looked for: what is no text where it begins."""
+    if len(text) < 256:
+        return
+    if isinstance(text, Passage) and text.name == "b64_json" and _WHOLE.fullmatch(text):
+        if not _is_text(text[:256]):
+            yield 0, len(text)
+        return
+    for match in _MEDIA.finditer(text):
+        start, end = match.span(match.lastindex or 0)
+        if not _is_text(text[start : start + 256]):
+            yield start, end
+
+
+def _is_text(encoded: str) -> bool:
+    encoded = encoded.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        data = base64.b64decode(encoded[: len(encoded) // 4 * 4], validate=True)
+    except ValueError:
+        return True
+    # A character may be cut at the end.
+    return "\0" not in (said := data.decode("utf-8", "ignore")) and len(said.encode()) > len(data) - 4
 
 
 def _images(text: str) -> Iterator[tuple[int, int]]:
@@ -182,7 +219,7 @@ NAMED = (
     ),
     _named("key", "header json query", "token secret auth credentials", 8),
     _named("key", "query", "key", 8),  # in JSON, `key` is more often the path of an object
-    _named("cookie", "header", "cookie set-cookie"),
+    _named("cookie", "header", "cookie set-cookie cookie2 set-cookie2"),
     # Azure SAS: skoid and sktid tell whose key has signed. The times (se, st) stay: links show their age.
     _named("signature", "query", "sig signature sign x-signature x-sign"),
     _named("account", "query", "skoid sktid saoid suoid"),
@@ -208,59 +245,148 @@ NAMED = (
     _named(
         "user",
         "json number query",
-        "user user-id userid uid user-name username user-email end-user end-user-id safety-identifier customer-id",
+        "user user-id userid uid user-name username user-email user-phone end-user end-user-id "
+        "safety-identifier customer-id",
     ),
     _named(
         "account",
         "json number query",
-        "account account-id accountid account-name organization organization-id org-id orgid tenant-id token-name "
-        "token-id project-id",
+        "account account-id accountid account-name account-email account-phone organization organization-id "
+        "org-id orgid tenant-id token-name token-id project-id",
     ),
 )
 _BY_NAME = {(kind, name): named for named in NAMED for kind in named.kinds for name in named.names}
 _IN_TEXT = frozenset(_STRONG.split())
 _SCHEME = re.compile(r"(?i:bearer|basic|token|digest|key|apikey|hmac|[a-z0-9]+-hmac-[a-z0-9]+)[ \t]+")
-_COOKIE = re.compile(r"(?:^|[;,])[ \t]*([^=;,\s]{1,256})=([^;,\s]*)")
-_ATTRIBUTES = ("path", "domain", "expires", "max-age", "samesite", "priority", "version")
 _PLAIN = re.compile(r"\s|://|\.[A-Za-z0-9]{2,5}$|^task_")
-_PARAMETER = re.compile(r"(?<=[?&;])([A-Za-z0-9_.-]{1,64})=([A-Za-z0-9._~%+/=:,*!$@-]++)")
+_PARAMETER = re.compile(r"(?<=[?&;#])([A-Za-z0-9_.-]{1,64})=([A-Za-z0-9._~%+/=:,*!$@-]++)")
 _ASSIGNED = re.compile(
     r"(?<![A-Za-z0-9_-])([A-Za-z][A-Za-z0-9_-]{1,48}+)[\"'\\]{0,4}[ \t]{0,4}[:=：][ \t]{0,4}[\"'\\]{0,4}"
 )
 _VALUE = re.compile(r"[A-Za-z0-9._~+/=!@#$%^*-]{8,}+")
 
 
+_PAIR = re.compile(  # of JSON, also where it is a part of a text, or breaks off; else a brace
+    r'"([A-Za-z][A-Za-z0-9_.-]{0,63}+)"[ \t\r\n]{0,8}+:[ \t\r\n]{0,8}+'
+    r'(?:"([^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+)|(-?[0-9]++)(?![.0-9A-Za-z])|(\{)|)|[{}]'
+)
+_ELEMENT = re.compile(r"<([A-Za-z][A-Za-z0-9_-]{2,48}+)>([^<>\s]{8,4096}+)</")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HEADER = re.compile(r"x-(?:[a-z0-9]{1,32}+-){0,6}+(?:token|key|secret)|x-session-id")
+_NO_HEADER = re.compile(
+    r"(?:^|-)(?:idempotency|idempotent|cache|surrogate|routing|partition|sort|next|page|continuation|ratelimit|limit)-"
+)
+_OWN_HEADER = _named("key", "header", "")
+
+
+@lru_cache(1024)
 def _named_as(kind: str, name: str) -> Named | None:
-    return _BY_NAME.get((kind, name.lower().replace("_", "-")))
+    if not 0 < len(name) <= 100:
+        return None
+    plain = name.lower().replace("_", "-")
+    if found := _BY_NAME.get((kind, plain)):
+        return found
+    if kind == "header":
+        return _OWN_HEADER if _HEADER.fullmatch(plain) and not _NO_HEADER.search(plain) else None
+    return _BY_NAME.get((kind, _CAMEL.sub("-", name).lower().replace("_", "-")))
 
 
 def _by_name(family: str) -> Callable[[str], Iterator[tuple[int, int]]]:
     """Finds what stands under a name of this family: a value, or one in a URL or an assignment inside of a text."""
 
     def find(text: str) -> Iterator[tuple[int, int]]:
-        if isinstance(text, Passage) and (named := _named_as(text.kind, text.name)) and named.family == family:
-            yield from _cookies(text) if family == "cookie" else _value(text, named)
-        if isinstance(text, Passage) and text.kind == "number":
-            return
-        for match in _PARAMETER.finditer(text):
-            found = _named_as("query", match[1])
-            if found and found.family == family:
-                value = match[2].rstrip(".,;:!*")  # what may end a sentence
-                yield from ((match.start(2) + start, match.start(2) + end) for start, end in _value(value, found))
-        if family != "key":
-            return
-        at = 0
-        while assigned := _ASSIGNED.search(text, at):
-            at = assigned.end()  # what follows another name may be an assignment itself: "error: password=…"
-            name = assigned[1].lower().replace("_", "-")
-            is_named = name in _IN_TEXT or any(name.endswith(f"-{known}") for known in _IN_TEXT)
-            if is_named and (told := _VALUE.match(text, at)):
-                at = told.end()
-                value = told[0].rstrip(".,;:!")
-                if len(value) >= 8 and re.search("[0-9]", value) and re.search("[A-Za-z]", value):
-                    yield told.start(), told.start() + len(value)
+        where = (text.kind, text.name, text.also) if isinstance(text, Passage) else ("text", "", "")
+        return ((start, end) for start, end, of in _under_names(text, *where) if of == family)
 
     return find
+
+
+@lru_cache(1)  # all families ask for the same text, one after the other
+def _under_names(text: str, kind: str, name: str, also: str) -> tuple[tuple[int, int, str], ...]:
+    """What stands under a name, in this text or by what it is called itself, with the family."""
+    found: list[tuple[int, int, str]] = []
+
+    def add(named: Named | None, start: int, end: int, called: str) -> None:
+        if named:
+            value = text[start:end]
+            spans = _cookies(value, called) if named.family == "cookie" else _value(value, named)
+            found.extend((start + first, start + last, named.family) for first, last in spans)
+
+    add(_named_as(kind, name), 0, len(text), name)
+    if also and text.lower() != (called := also.removesuffix(":")).lower():
+        named = _named_as(kind, called)
+        if named is None and called != also:
+            named = _named_as("header", called)
+        add(named, 0, len(text), called)
+    if kind == "number":
+        return tuple(found)
+    for match in _PARAMETER.finditer(text):
+        if (query := _named_as("query", match[1])) and query.family != "cookie":
+            add(query, match.start(2), match.start(2) + len(match[2].rstrip(".,;:!*")), match[1])  # may end a sentence
+    if kind != "header" and '"' in text:
+        for names, of_kind, start, end in _pairs(text):
+            for called in names:
+                add(_named_as(of_kind, called), start, end, called)
+    found.extend((start, end, "key") for start, end in _assigned(text))
+    return tuple(found)
+
+
+def _pairs(text: str) -> Iterator[tuple[tuple[str, ...], str, int, int]]:
+    """The names of each value of JSON in a text, its kind and its place.
+
+    A value is called by its key, by the key of its object too (`user-id`), and by what stands beside it
+    as its name: `{"name": "Authorization", "value": "…"}`.
+    """
+    opened: list[str] = []  # the keys of the objects around
+    called: dict[int, str] = {}  # by how deep: what an object says is the name of its value…
+    waiting: dict[int, tuple[int, int]] = {}  # … and the value that came before it
+    for match in _PAIR.finditer(text):
+        key, value, number, brace = match.groups()
+        depth = len(opened)
+        if brace or match[0] == "{":
+            opened.append(key or "")
+        elif match[0] == "}":
+            called.pop(depth, None)
+            waiting.pop(depth, None)
+            if opened:
+                opened.pop()
+        elif number is not None:
+            yield (key, f"{opened[-1]}-{key}" if opened else ""), "number", *match.span(3)
+        elif value:
+            yield (key, f"{opened[-1]}-{key}" if opened else ""), "json", *match.span(2)
+            if key.lower() in CALLED:
+                called[depth] = value
+                if depth in waiting and text[slice(*waiting[depth])].lower() != value.lower():
+                    yield (value,), "header" if _named_as("header", value) else "json", *waiting.pop(depth)
+            elif key.lower() == "value":
+                waiting[depth] = match.span(2)
+                if depth in called and value.lower() != called[depth].lower():
+                    name = called[depth]
+                    yield (name,), "header" if _named_as("header", name) else "json", *match.span(2)
+
+
+def _assigned(text: str) -> Iterator[tuple[int, int]]:
+    """Values of assignments to strong names, and of XML elements with such a name."""
+    at = 0
+    while assigned := _ASSIGNED.search(text, at):
+        at = assigned.end()  # what follows another name may be an assignment itself: "error: password=…"
+        if _is_strong(assigned[1]) and (told := _VALUE.match(text, at)):
+            at = told.end()
+            value = told[0].rstrip(".,;:!")
+            if len(value) >= 8 and _is_mixed(value):
+                yield told.start(), told.start() + len(value)
+    for element in _ELEMENT.finditer(text):
+        if (_is_strong(element[1]) or _is_strong(_CAMEL.sub("-", element[1]))) and _is_mixed(element[2]):
+            yield element.span(2)
+
+
+def _is_strong(name: str) -> bool:
+    name = name.lower().replace("_", "-")
+    return name in _IN_TEXT or any(name.endswith(f"-{known}") for known in _IN_TEXT)
+
+
+def _is_mixed(value: str) -> bool:
+    return bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
 
 
 def _value(text: str, named: Named) -> Iterator[tuple[int, int]]:
@@ -273,10 +399,35 @@ def _value(text: str, named: Named) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _cookies(text: str) -> Iterator[tuple[int, int]]:
-    for match in _COOKIE.finditer(text):
-        if match[1].lower() not in _ATTRIBUTES and match[2]:
-            yield match.span(2)
+_CRUMB = re.compile(r'(?:[^;"]++|"[^"]*+"|")++')
+_ATTRIBUTE = re.compile(
+    r"(?i:(?:path|domain|expires)=|max-age=-?[0-9]*+$|(?:samesite|priority)=[a-z]*+$"
+    r"|version=\"?[0-9]?\"?$|(?:httponly|secure|partitioned|discard)$)"
+)
+_NEXT_COOKIE = re.compile(r",[ \t]*+(?=[^=;,\s\"]++=)")
+
+
+def _cookies(text: str, name: str) -> Iterator[tuple[int, int]]:
+    """The values of cookies: all up to the next `;` that is not quoted. What has no name is a value.
+
+    Attributes (of `Set-Cookie` only, behind the cookie) stay; several headers may be joined by commas.
+    """
+    is_set = name.lower().startswith("set")
+    for number, crumb in enumerate(_CRUMB.finditer(text)):
+        start = crumb.start() + len(crumb[0]) - len(crumb[0].lstrip())
+        if is_set and number and _ATTRIBUTE.match(crumb[0].strip()):
+            following = _NEXT_COOKIE.search(crumb[0])
+            if not following:
+                continue
+            start = crumb.start() + following.end()
+        end = crumb.start() + len(crumb[0].rstrip())
+        _, equals, value = text[start:end].partition("=")
+        if equals:
+            start = end - len(value.lstrip())
+        if end - start > 1 and text[start] == text[end - 1] == '"':
+            start, end = start + 1, end - 1
+        if start < end:
+            yield start, end
 
 
 RULES: tuple[Rule, ...] = (

@@ -13,6 +13,8 @@ be guessed. They hold only characters that need no escape anywhere:
     REDACTED-key-1    user-1@redacted.invalid    990000001 (a JSON number)
     data:image/png;base64,REDACTED-image-1-sha256-0123456789abcdef-48213   (16 hex digits, bytes)
 
+Pictures, films and sound in base64 are not looked into; those of answers stay.
+
 What holds `REDACTED` is never a finding, and is left as it is: redacting twice is
 redacting once. A redactor keeps the secrets it has seen, in memory only.
 """
@@ -32,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from ._facts import Interaction
 from ._own_rules import ConfigError, own_rules
 from ._rewrite import Passage, opaque, rewrite_reply, rewrite_request
-from ._secrets import RULES, Rule
+from ._secrets import RULES, Rule, media
 from ._spans import apply, decode_any
 from ._wire import Reply, Request, head_of
 from .tape import Tape
@@ -56,6 +58,8 @@ _LAYERS = 3
 """How often a text is decoded: a URL in a URL in a JSON string."""
 _SHORTEST = 8
 """Characters of a secret that is replaced wherever it stands; shorter ones only where a rule finds them."""
+_LONG = 256
+"""Characters of a picture in base64 that no other rule is asked about."""
 _WHOLE_WORDS = 16
 """Shorter secrets are replaced only between characters that are no letters and digits."""
 
@@ -103,6 +107,7 @@ class Redactor:
         self._needles: dict[str, _Needle] = {}  # by how a secret may be written
         self._numbers: Counter[str] = Counter()  # the last one given, by family
         self._seen: dict[tuple[str, ...], list[_Match]] = {}
+        self._within: dict[str, Rule] = {}  # secrets that were found as a part of longer ones
 
     @classmethod
     def configured(cls, where: str | os.PathLike[str] = ".") -> Redactor:
@@ -115,10 +120,10 @@ class Redactor:
     @property
     def seen(self) -> int:
         """How many secrets it has seen."""
-        return len(self._secrets)
+        return sum(secret.number > 0 for secret in self._secrets.values())
 
     def __repr__(self) -> str:
-        return f"<Redactor with {len(self.rules)} rules and {len(self._secrets)} secrets seen>"
+        return f"<Redactor with {len(self.rules)} rules and {self.seen} secrets seen>"
 
     def redact(self, item: Item) -> Item:
         """The same without secrets: a tape, an interaction, a request, a reply, or text (content).
@@ -134,12 +139,15 @@ class Redactor:
         """See the secrets of an item that is redacted later, so that others are already without them."""
         passages = list(_passages(item))
         for passage in passages:
-            for placeholder in _PLACEHOLDER.finditer(passage):
+            for placeholder in _PLACEHOLDER.finditer(_without_media(passage)[0]):
                 family, number = placeholder[1] or "email", int(placeholder[2] or placeholder[3])
                 self._numbers[family] = max(self._numbers[family], number)
         for passage in passages:
             for match in self._match(passage):
                 self._add(match.secret, match.rule)
+        for secret, rule in self._within.items():
+            self._add(secret, rule, is_part=True)
+        self._within.clear()
 
     def scan(self, item: str | Request | Reply | Interaction | Tape) -> list[Finding]:
         """What `redact` would replace, in order, and bodies that it cannot look into."""
@@ -147,8 +155,12 @@ class Redactor:
         scanner._secrets, scanner._needles = dict(self._secrets), dict(self._needles)
         scanner.learn(item)
         findings = []
+        told: set[str] = set()
         for passage in _passages(item):
             matches = scanner._find(passage)
+            if passage.again:  # what is new in it
+                matches = [match for match in matches if match.secret not in told]
+            told.update(match.secret for match in matches)
             masked = [(match.start, match.end, f"•••({match.end - match.start})") for match in matches]
             for number, match in enumerate(matches):
                 before = apply(passage[: match.start], masked[:number])[-24:]
@@ -160,12 +172,19 @@ class Redactor:
 
     # -- secrets -----------------------------------------------------------------------
 
-    def _add(self, secret: str, rule: Rule) -> None:
-        if secret in self._secrets:
+    def _add(self, secret: str, rule: Rule, *, is_part: bool = False) -> None:
+        """A part of a longer one gets its number when it is met alone."""
+        known = self._secrets.get(secret)
+        if known and (known.number or is_part):
             return
-        self._numbers[rule.family] += 1
-        self._secrets[secret] = _Secret(rule, self._numbers[rule.family])
+        self._numbers[rule.family] += not is_part
+        self._secrets[secret] = _Secret(rule, 0 if is_part else self._numbers[rule.family])
+        if known:
+            return
         # In a query a space is written as `+`; all other escapes are decoded before a text is searched.
+        if rule.family == "image":
+            self._needles.setdefault(secret, _Needle(secret, False))
+            return
         for written in dict.fromkeys((secret, secret.replace(" ", "+"), *_passwords(secret))):
             kinds = sum(bool(re.search(kind, written)) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]"))
             if len(written) >= _WHOLE_WORDS or (len(written) >= _SHORTEST and kinds > 1):
@@ -175,8 +194,11 @@ class Redactor:
 
     def _edit(self, passage: Passage, match: _Match) -> Edit:
         secret = self._secrets[match.secret]
+        if not secret.number:
+            self._add(match.secret, secret.rule)
+            secret = self._secrets[match.secret]
         family, number = secret.rule.family, str(secret.number)
-        if passage.kind == "number":
+        if passage.kind == "number" or _is_number(passage, match.start, match.end):
             new = str(_NUMBERS + secret.number)
         elif family == "email":
             new = f"user-{number}@redacted.invalid"
@@ -192,6 +214,9 @@ class Redactor:
     def _find(self, passage: Passage) -> list[_Match]:
         """What the rules find, and all that was seen before; sorted, without overlaps."""
         matches = [*self._match(passage)]
+        for start, end in media(passage) if self._needles else ():
+            if known := self._needles.get(passage[start:end]):
+                matches += _at(passage, start, end, self._secrets[known.secret].rule, known.secret)
         for layer, offsets in _layers(passage) if self._needles else ():
             for written, needle in self._needles.items():
                 if written in layer:
@@ -202,19 +227,26 @@ class Redactor:
 
     def _match(self, passage: Passage) -> list[_Match]:
         """What the rules find."""
-        key = (passage, passage.kind, passage.name, passage.side)
+        key = (passage, passage.kind, passage.name, passage.also, passage.side)
         if key not in self._seen:
             matches: list[_Match] = []
-            for layer, offsets in _layers(passage):
+            pictures = [rule for rule in self.rules if rule.family == "image" and rule.side in (None, passage.side)]
+            for rule in pictures:  # these alone look into media
+                for start, end in rule.find(passage):
+                    matches += _at(passage, start, end, rule)
+            taken = [(match.start, match.end) for match in matches if match.end - match.start >= _LONG]
+            for layer, offsets in _layers(passage, taken):
                 for rule in self.rules:
                     for start, end in rule.find(layer):
                         matches += _at(passage, offsets[start], offsets[end], rule)
                 for start, end, text in _tokens(layer):
-                    inside = Passage.of(text, "text", "", passage.side, passage.where)
-                    for rule in self.rules:
-                        for first, last in rule.find(inside):
-                            matches += _at(passage, offsets[start], offsets[end], rule, text[first:last])
-            self._seen[key] = _merged(matches)
+                    for inside, _ in _layers(Passage.of(text, "text", "", passage.side, passage.where)):
+                        for rule in self.rules:
+                            for first, last in rule.find(inside):
+                                matches += _at(passage, offsets[start], offsets[end], rule, inside[first:last])
+            self._seen[key] = merged = _merged(matches)
+            whole = {match.secret for match in merged}
+            self._within.update((match.secret, match.rule) for match in matches if match.secret not in whole)
         return self._seen[key]
 
 
@@ -230,12 +262,34 @@ def _at(passage: str, start: int, end: int, rule: Rule, secret: str = "") -> Ite
         if escape and escape.end() > start and (escape[0][0] == "%" or backslashes % 2):
             start = escape.end()
     found = passage[start:end]
-    is_number = isinstance(passage, Passage) and passage.kind == "number" and re.fullmatch(r"9900\d{5}", found)
+    is_number = re.fullmatch(r"9900\d{5}", found) and (
+        (isinstance(passage, Passage) and passage.kind == "number") or _is_number(passage, start, end)
+    )
     near = _PLACEHOLDER.finditer(passage, max(0, start - _LONGEST), end + _LONGEST)
     is_part = any(placeholder.start() < end and start < placeholder.end() for placeholder in near)
     is_mark = is_number or is_part or any(mark in found for mark in ("REDACTED", "redacted.invalid"))
     if start < end and not is_mark:
-        yield _Match(start, end, rule, secret or _layers(found)[-1][0])
+        yield _Match(start, end, rule, secret or _unescaped(found))
+
+
+_BARE = re.compile(r"[\"'][ \t\r\n]{0,8}:[ \t\r\n]{0,8}$")
+
+
+def _is_number(passage: str, start: int, end: int) -> bool:
+    """Whether a place is a number of JSON inside of a text: what stands there instead is a number too."""
+    if end - start > 24 or not re.fullmatch("-?[0-9]+", passage[start:end]):
+        return False
+    return bool(_BARE.search(_unescaped(passage[max(0, start - 48) : start])))
+
+
+def _unescaped(text: str) -> str:
+    """The text with all layers of escapes off."""
+    for _ in range(_LAYERS):
+        decoded, _ = decode_any(text)
+        if decoded == text:
+            break
+        text = decoded
+    return text
 
 
 def _merged(matches: Iterable[_Match]) -> list[_Match]:
@@ -255,16 +309,38 @@ def _merged(matches: Iterable[_Match]) -> list[_Match]:
     return merged
 
 
-def _layers(text: str) -> list[tuple[Any, Sequence[int]]]:
-    """The text, and what it is when its escapes are decoded once, twice…, each with places in the text."""
-    layers: list[tuple[str, Sequence[int]]] = [(text, range(len(text) + 1))]
+def _without_media(text: str, spans: Iterable[tuple[int, int]] = ()) -> tuple[str, Sequence[int]]:
+    """The text with one character in place of each medium and of each span, and places of it in the text."""
+    cuts = sorted({*media(text), *spans})
+    if not cuts:
+        return text, range(len(text) + 1)
+    pieces: list[str] = []
+    places: list[int] = []
+    at = 0
+    for start, end in cuts:
+        if start >= at:
+            pieces += text[at:start], "\N{OBJECT REPLACEMENT CHARACTER}"
+            places += range(at, start + 1)
+            at = end
+    return "".join([*pieces, text[at:]]), [*places, *range(at, len(text) + 1)]
+
+
+def _layers(text: str, spans: Iterable[tuple[int, int]] = ()) -> list[tuple[Any, Sequence[int]]]:
+    """The text, and what it is when its escapes are decoded once, twice…, each with places in the text.
+
+    Media are left out, and so are `spans`.
+    """
+    short, whole = _without_media(text, spans)
+    if isinstance(text, Passage) and short is not text:
+        short = Passage.of(short, text.kind, text.name, text.side, text.where, text.also)
+    layers: list[tuple[str, Sequence[int]]] = [(short, whole)]
     for _ in range(_LAYERS):
         last, places = layers[-1]
         decoded, offsets = decode_any(last)
         if decoded == last:
             break
         if isinstance(text, Passage):
-            decoded = Passage.of(decoded, text.kind, text.name, text.side, text.where)
+            decoded = Passage.of(decoded, text.kind, text.name, text.side, text.where, text.also)
         layers.append((decoded, [places[offset] for offset in offsets]))
     return layers
 
@@ -291,7 +367,7 @@ def _is_word(character: str) -> bool:
 # -- base64 -----------------------------------------------------------------------------
 
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=")
-_TOKEN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,4096}+={0,2}")
+_TOKEN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,65536}+={0,2}")
 
 
 def _unbase64(text: str) -> bytes | None:
@@ -302,15 +378,24 @@ def _unbase64(text: str) -> bytes | None:
         return None
 
 
-def _tokens(text: str) -> Iterator[tuple[int, int, str]]:
-    """Words that are base64 of a text, with it."""
+_DEEPEST = 2
+"""How often base64 is decoded."""
+
+
+def _tokens(text: str, depth: int = 1) -> Iterator[tuple[int, int, str]]:
+    """Words that are base64 of a text, with it; and with the texts that are base64 in it."""
     for match in _TOKEN.finditer(text):
         try:
             decoded = (_unbase64(match[0]) or b"").decode()
         except UnicodeDecodeError:
             continue
-        if decoded.isprintable() and decoded:
+        if decoded and decoded.translate(_LINES).isprintable():
             yield match.start(), match.end(), decoded
+            if depth < _DEEPEST:
+                yield from ((*match.span(), inside) for _, _, inside in _tokens(decoded, depth + 1))
+
+
+_LINES = dict.fromkeys(map(ord, "\n\r\t"), " ")
 
 
 def _base64_cores(secret: str) -> Iterator[str]:
