@@ -451,8 +451,8 @@ BIG: dict[str, Callable[[], str]] = {
     "a message of a million characters on one line": lambda: STATUS * (1_000_000 // len(STATUS)),
     "a million dots": lambda: "> 生成中" + "." * 1_000_000,
     "a percentage of a million digits": lambda: ">🏃 进度 " + "9" * 1_000_000,
-    "a million line ends": lambda: "\n" * 1_000_000,
-    "a failure of a million characters": lambda: "生成失败: " + "no " * 333_333,
+    "three hundred thousand line ends": lambda: "\n" * 300_000,
+    "a failure of half a million characters": lambda: "生成失败: " + "no " * 166_666,
 }
 
 

@@ -946,8 +946,9 @@ def test_it():
 # -- tapes that nobody plays ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
-@pytest.mark.parametrize(("how", "status"), [("ignore", 0), ("report", 0), ("fail", 1)])
+@pytest.mark.parametrize(
+    ("how", "status", "workers"), [("ignore", 0, ()), ("report", 0, ()), ("fail", 1, ()), ("fail", 1, ("-n", "2"))]
+)
 def test_tapes_that_no_test_played_are_told_and_fail_the_run_when_asked(
     pytester: pytest.Pytester, how: str, status: int, workers: tuple[str, ...]
 ) -> None:

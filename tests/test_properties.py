@@ -275,7 +275,7 @@ def from_the_grammar() -> st.SearchStrategy[str]:
     return from_lark(stock(), start="document", explicit={"_ERROR": st.nothing()})
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_stock_lark_agrees_on_texts_of_the_grammar(data: st.DataObject) -> None:
     text = data.draw(from_the_grammar())

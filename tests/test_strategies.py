@@ -155,7 +155,7 @@ def test_a_run_of_the_grammar_is_written_as_its_regular_expression_allows() -> N
 def test_wild_contents_are_what_lark_makes_of_every_unit_of_the_grammar() -> None:
     kinds: set[str] = set()
 
-    @settings(max_examples=800, database=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=450, database=None, derandomize=True, phases=[Phase.generate])
     @given(contents(scenario=st.just(Scenario.image("")), allow_cut=False))
     def collect(text: str) -> None:
         kinds.update(type(event).__name__ for event in tickertape.parse(text).events)
@@ -426,7 +426,7 @@ def test_a_client_that_does_not_is_found_out(client: type[RelayMachine], told: s
 
 
 def test_an_error_that_the_client_does_not_tell_of_is_found() -> None:
-    with pytest.raises(httpx.HTTPError):
+    with pytest.raises((httpx.HTTPError, LookupError)):
         run_state_machine_as_test(Leaky, settings=HUNT)
 
 
