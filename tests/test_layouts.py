@@ -87,6 +87,13 @@ def test_a_reason_ends_where_the_next_status_begins(text: str, message: str, eve
         assert read.links == {"web": "https://r.example/web/t", "source": "https://r.example/source/t"}
 
 
+def test_a_phrase_behind_a_failure_is_rendered_behind_it(events_of: EventsOf) -> None:
+    events = events_of("> 生成失败 ❌ > Here you go!\n> 某种没有见过的话\n")
+    again = events_of(tickertape.render(events))
+    assert [type(event) for event in again] == [type(event) for event in events]
+    assert [getattr(event, "text", None) for event in again] == [getattr(event, "text", None) for event in events]
+
+
 # -- failures, spelt otherwise ------------------------------------------------------------------------
 
 

@@ -52,6 +52,9 @@ class _Writer:
                 text += " "
         elif isinstance(event, ev.Failed) and exact.startswith("`"):
             text += " "  # a fence, not the end of the reason
+        elif isinstance(event, ev.LineEnd) and isinstance(following, ev.Unknown) and not following.malformed:
+            # A phrase is unknown behind a quote mark only: without one of its own, it stood behind one in the line.
+            text = text if ">" in exact else " > "
         if (lone or labelled or isinstance(event, ev.Url)) and not self._fresh:
             text = f"> {text}"  # words before it on its line must not swallow it
         self._fresh = isinstance(event, ev.LineEnd)
