@@ -113,6 +113,20 @@ def test_quote_marks_around_a_reason_are_taken_off(reason: str, events_of: Event
     assert read.error == tickertape.TaskError("moderation", "input_moderation", "input_moderation")
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("'it's broken'", "it's broken"),
+        ('"He said "no""', 'He said "no"'),
+        ("`a` or `b`", "`a` or `b`"),
+    ],
+)
+def test_only_the_outer_quote_marks_are_taken_off(reason: str, message: str, events_of: EventsOf) -> None:
+    error = task(events_of, f"> 生成失败: {reason}\n").error
+    assert error is not None
+    assert error.message == message
+
+
 def test_a_reason_may_come_before_the_failure(events_of: EventsOf) -> None:
     read = task(events_of, "> 失败原因：input_moderation\n> 生成失败 ❌\n")
     assert read.error == tickertape.TaskError("moderation", "input_moderation", "input_moderation")

@@ -208,9 +208,9 @@ class Builders:
 
     def image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         alt, url = children[0] if len(children) > 1 else "", children[-1]
-        number = alt.removesuffix("%")
-        if number.isdecimal() and number != alt:  # ![45%](…) is [45%](…)
-            return _progress(machine, start, end, number, url)
+        # ![45%](…) is [45%](…); so is a 100 right after a tick.
+        if (alt.endswith("%") and alt[:-1].isdecimal()) or (alt == "100" and start == machine.ticked):
+            return _progress(machine, start, end, alt.removesuffix("%"), url)
         machine.delivered = True
         return ev.Image(start, end, alt, url)
 
@@ -296,7 +296,7 @@ def _no_constant(name: str) -> None:
 
 
 def _progress(machine: Machine, start: int, end: int, number: str, preview_url: str | None) -> ev.Event:
-    label, machine.label = machine.label, None
+    label, machine.label, machine.ticked = machine.label, None, end
     if len(number) > DIGITS:
         return ev.Text(start, end, machine.text(end))
     return ev.Progress(start, end, float(number) if "." in number else int(number), label, preview_url)

@@ -56,7 +56,7 @@ class Failures:
 
     def __init__(self, grammar: Grammar) -> None:
         # A task may be asked for at every delta of a long message, whose head stays the same.
-        self._tokens = lru_cache(64)(lambda text: tuple(grammar.tokens("message_words", text)))
+        self._tokens = lru_cache(8)(lambda text: tuple(grammar.tokens("message_words", text)))
 
     def told(self, failure_word: str, reason: str) -> TaskError:
         """A failure told in the text itself, by its word and what follows it."""
@@ -149,8 +149,8 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": 
 def _unquoted(message: str) -> str:
     """Without the quote marks around it, and the stop behind them."""
     opening, inside = message[:1], message[1:].rstrip("。.")
-    if (closing := _QUOTES.get(opening)) and inside.endswith(closing) and opening not in inside[:-1]:
-        return inside[:-1].strip()
+    if (closing := _QUOTES.get(opening)) and inside.endswith(closing) and not (opening == "`" and "`" in inside[:-1]):
+        return inside[:-1].strip()  # but of backticks, which may be a fence, or several words of code
     # An opening mark is read as punctuation after the failure word.
     if message[-1:] in "」』】" and not any(mark in message for mark in "「『【"):
         return message[:-1].strip()

@@ -278,10 +278,7 @@ class Fold:
     # -- media ------------------------------------------------------------------------------
 
     def _image(self, alt: str, url: str) -> None:
-        ticking = isinstance(self._last, ev.Progress)
-        if ticking and alt == "100":
-            self._progress.append(100)
-        if self._preview or (ticking and alt in ("", "100")):
+        if self._preview or (not alt and isinstance(self._last, ev.Progress)):
             self._previews[url] = None
             self._cover = None
             return

@@ -101,8 +101,8 @@ class Machine:
         """`stuck` as it was at the first `Unknown`."""
         self.label: str | None = None
         """The word for progress that no percentage has followed yet."""
-        self.signed = -1
-        """Where the last percentage with a sign ended."""
+        self.ticked = self.signed = -1
+        """Where the last percentage ended, and the last one with a sign."""
         self.delivered = False
         """Whether a medium has been read."""
 

@@ -36,7 +36,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LineEnd(Event):
-    """A line ended: a newline, a literal backslash-n, or the end of the content."""
+    """A line ended: a newline, a literal backslash-n, or the end of the content.
+
+    Where whatever passed a text on has put its lines in one, also the quote mark behind a failure.
+    """
 
 
 @dataclass(frozen=True, slots=True)
