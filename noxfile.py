@@ -2,6 +2,7 @@
 
     nox                     all of them
     nox -s openai2          one
+    nox -s rivals           what a call costs, beside every other double that can be installed
 
 uv makes the environments where it is installed: seconds, in place of minutes.
 """
@@ -42,3 +43,17 @@ def _session(name: str, requirements: tuple[str, ...]) -> None:
 
 for _name, _requirements in CLIENTS.items():
     _session(_name, _requirements)
+
+
+RIVALS = {
+    "openai3": ("openai>=3", "httpx2-pytest", "vcrpy"),
+    # openai-responses wants a respx older than ours, and cannot be here.
+    "openai2": ("openai==2.54.0", "pytest-httpx", "vcrpy"),
+}
+
+
+@nox.session(default=False)
+@nox.parametrize("sdk", list(RIVALS))
+def rivals(session: nox.Session, sdk: str) -> None:
+    session.install("-e", ".[testing]", *RIVALS[sdk])
+    session.run("python", "bench/doubles.py", *session.posargs)

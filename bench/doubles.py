@@ -1,11 +1,13 @@
 """What a call through a test double costs, beside the bare transport: prints one table.
 
-    python bench/doubles.py            about a minute
+    python bench/doubles.py            some minutes
     python bench/doubles.py --quick    some seconds
+    nox -s rivals                      with every rival that can be installed, for openai 3 and openai 2
 
-Every call goes through the real openai SDK. What is compared takes its turn in
-each round; the figure is the median of the rounds, and × is its ratio to the
-bare `MockTransport` of the same run. Rivals that are installed join in.
+Every call goes through the real openai SDK, so over httpx2 where that is openai 3,
+over httpx where it is openai 2. What is compared takes its turn in each round; the
+figure is the median of the rounds, and × is the median of its ratios to the bare
+`MockTransport` in the same round. Rivals that are installed join in.
 """
 
 from __future__ import annotations
@@ -16,19 +18,23 @@ import contextlib
 import importlib.util
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import httpx2
 import openai
 from measure import environment
 
 from tickertape.testing import FakeRelay, Scenario, Tape
+
+hx: Any = importlib.import_module("httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx")
+"""What the SDK's own client is made of."""
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -118,8 +124,8 @@ class Double:
 
 
 def bare() -> Double:
-    transport = httpx2.MockTransport(streams(httpx2))
-    return Double(transport=lambda: (httpx2.Client(transport=transport), httpx2.AsyncClient(transport=transport)))
+    transport = hx.MockTransport(streams(hx))
+    return Double(transport=lambda: (hx.Client(transport=transport), hx.AsyncClient(transport=transport)))
 
 
 def fake_relay() -> Double:
@@ -143,51 +149,114 @@ def fake_relay() -> Double:
 
 
 def respx_routes() -> Double:
-    """respx with one route, taught httpcore2 as its own documentation does not say."""
+    """respx with one route; for httpx2 it is taught httpcore2 as its own documentation does not say."""
     import respx
     from respx.mocks import HTTPCoreMocker
 
     from tickertape.testing._stacks import _TARGETS
 
+    taught = _TARGETS if hx.__name__ == "httpx2" else ()
+
     @contextlib.contextmanager
     def around() -> Iterator[None]:
-        HTTPCoreMocker.add_targets(*_TARGETS)
+        HTTPCoreMocker.add_targets(*taught)
         try:
             with respx.mock(assert_all_called=False) as router:
                 router.post(f"{BASE}/chat/completions").mock(side_effect=streams(httpx))
                 yield
         finally:
-            HTTPCoreMocker.remove_targets(*_TARGETS)
+            HTTPCoreMocker.remove_targets(*taught)
 
     return Double(around=around)
 
 
-def vcrpy() -> Double:
-    import vcr
+def sibling() -> str:
+    """pytest-httpx, or for httpx2 the package that is called httpx2-pytest and imported as pytest_httpx2."""
+    return "pytest_httpx2" if hx.__name__ == "httpx2" else "pytest_httpx"
 
-    cassette = os.path.join(tempfile.mkdtemp(), "bench.yaml")
-    with vcr.use_cassette(cassette, record_mode="all"):
-        double = bare()
-        double.json()
+
+def pytest_httpx() -> Double:
+    """What its fixture does, which can be had in a test alone."""
+    from unittest.mock import patch
+
+    made: Any = importlib.import_module(f"{sibling()}._httpx_mock").HTTPXMock
+    options: Any = importlib.import_module(f"{sibling()}._options")._HTTPXMockOptions
 
     @contextlib.contextmanager
     def around() -> Iterator[None]:
-        with vcr.use_cassette(cassette, record_mode="none", allow_playback_repeats=True):
+        mock = made(options(assert_all_responses_were_requested=False))
+        mock.add_callback(streams(hx), is_reusable=True)
+
+        async def handle(transport: Any, request: Any) -> Any:
+            return await mock._handle_async_request(transport, request)
+
+        with (
+            patch.object(hx.HTTPTransport, "handle_request", lambda t, r: mock._handle_request(t, r)),
+            patch.object(hx.AsyncHTTPTransport, "handle_async_request", handle),
+        ):
             yield
 
     return Double(around=around)
 
 
-DOUBLES: dict[str, Callable[[], Double]] = {
-    "bare `MockTransport`": bare,
-    "`FakeRelay`": fake_relay,
-    "respx, one route": respx_routes,
-}
+def vcrpy() -> Double:
+    """A cassette of both answers. It holds the stream as one body: the SDK gets it in one piece."""
+    import vcr
+
+    cassette = os.path.join(tempfile.mkdtemp(), "bench.yaml")
+    on = ["method", "scheme", "host", "port", "path", "query", "body"]
+    with vcr.use_cassette(cassette, record_mode="all"):
+        recorded = bare()
+        recorded.json()
+        recorded.stream()
+
+    @contextlib.contextmanager
+    def around() -> Iterator[None]:
+        with vcr.use_cassette(cassette, record_mode="none", allow_playback_repeats=True, match_on=on):
+            yield
+
+    return Double(around=around)
 
 
-def measure(rounds: int, times: int) -> dict[str, dict[str, float]]:
-    doubles = {name: make() for name, make in DOUBLES.items()}
-    taken: dict[str, dict[str, list[float]]] = {name: {} for name in doubles}
+def installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is not there, or is another package of that name
+        return False
+
+
+def versions() -> str:
+    names = ("openai", hx.__name__, "respx", "httpx2-pytest", "pytest-httpx", "vcrpy")
+    found = []
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return f"CPython {platform.python_version()}, {os.cpu_count()} CPUs; {', '.join(found)}"
+
+
+def doubles() -> dict[str, Double]:
+    made: dict[str, Callable[[], Double]] = {
+        FLOOR: bare,
+        "`FakeRelay`": fake_relay,
+        "respx, one route": respx_routes,
+    }
+    if installed(f"{sibling()}._httpx_mock"):
+        made["httpx2-pytest" if hx.__name__ == "httpx2" else "pytest-httpx"] = pytest_httpx
+    if installed("vcr"):
+        made["vcrpy, replay"] = vcrpy
+    return {name: make() for name, make in made.items()}
+
+
+FLOOR = "bare `MockTransport`"
+
+
+Figures = dict[str, dict[str, tuple[float, float]]]
+"""Of each double and kind of call: median seconds, and the median of the ratios to the floor, round by round."""
+
+
+def measure(rounds: int, times: int) -> Figures:
+    compared = doubles()
+    taken: dict[str, dict[str, list[float]]] = {name: {} for name in compared}
     loop = asyncio.new_event_loop()
 
     async def several(one: Callable[[], Any], count: int) -> None:
@@ -195,8 +264,9 @@ def measure(rounds: int, times: int) -> dict[str, dict[str, float]]:
             await one()
 
     for turn in range(rounds + 1):
-        for name in sorted(doubles, key=lambda n: hash((n, turn))):
-            double = doubles[name]
+        names = list(compared)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            double = compared[name]
             with double.around():
                 for kind, count in (("json", times), ("stream", max(2, times // 10))):
                     began = time.perf_counter()
@@ -211,7 +281,12 @@ def measure(rounds: int, times: int) -> dict[str, dict[str, float]]:
                         taken[name].setdefault(f"a{kind}", []).append(aspent / count)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    return {name: {kind: statistics.median(values) for kind, values in kinds.items()} for name, kinds in taken.items()}
+
+    def figure(name: str, kind: str) -> tuple[float, float]:
+        pairs = zip(taken[name][kind], taken[FLOOR][kind], strict=True)
+        return statistics.median(taken[name][kind]), statistics.median(own / floor for own, floor in pairs)
+
+    return {name: {kind: figure(name, kind) for kind in kinds} for name, kinds in taken.items()}
 
 
 def told(relay: FakeRelay) -> Task:
@@ -243,49 +318,69 @@ def job() -> tuple[float, float, int]:
     return time.perf_counter() - began, virtual, calls
 
 
-def startup(rounds: int) -> dict[str, float]:
-    """The least seconds of `pytest --version` and of collecting nothing, with the plugin and without."""
-    commands = {
-        "--version": ["--version"],
-        "--version, with the plugin": ["--version", "-p", "tickertape.plugin"],
-        "--collect-only": ["--collect-only", "-q"],
-        "--collect-only, with the plugin": ["--collect-only", "-q", "-p", "tickertape.plugin"],
-    }
+COLLECTED = 1_000
+"""Tests in the project that is collected."""
+
+
+def startup(rounds: int) -> dict[str, tuple[float, float, float]]:
+    """CPU seconds of `pytest --version` and of a collection without the plugin, and what the plugin adds.
+
+    Both in turn; what it adds is the median of the differences, pair by pair, and their spread (the
+    middle half of them). CPU time, for others who work on the machine do not add to it.
+    """
+    commands = {"--version": ["--version"], "--collect-only": ["--collect-only", "-q"]}
     # Without the other plugins that happen to be installed: some of them cost a second.
     kept = environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    taken: dict[str, list[float]] = {name: [] for name in commands}
+
+    def spent(*arguments: str) -> float:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        process = subprocess.Popen(command, cwd=folder, env=kept, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        return usage.ru_utime + usage.ru_stime
+
+    measured: dict[str, tuple[float, float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        with open(os.path.join(folder, "test_one.py"), "w") as file:
-            file.write("def test_one():\n    pass\n")
-        for turn in range(rounds + 1):
-            for name, arguments in commands.items():
-                began = time.perf_counter()
-                command = [sys.executable, "-m", "pytest", *arguments]
-                subprocess.run(command, cwd=folder, env=kept, capture_output=True, check=False)
-                if turn:
-                    taken[name].append(time.perf_counter() - began)
-    return {name: min(values) for name, values in taken.items()}
+        with open(os.path.join(folder, "test_many.py"), "w") as file:
+            file.writelines(f"def test_{number}():\n    pass\n" for number in range(COLLECTED))
+        for name, arguments in commands.items():
+            pairs = []
+            for turn in range(rounds + 1):
+                both = [spent(*arguments), spent(*arguments, "-p", "tickertape.plugin")]
+                if turn:  # the first pair compiles
+                    pairs.append(both)
+            added = sorted(with_it - without for without, with_it in pairs)
+            quarter = len(added) // 4
+            measured[name] = (
+                statistics.median(without for without, _ in pairs),
+                statistics.median(added),
+                added[-1 - quarter] - added[quarter],
+            )
+    return measured
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     quick = parser.parse_args().quick
-    if importlib.util.find_spec("vcr"):
-        DOUBLES["vcrpy, replay"] = vcrpy
+    print(f"{versions()}\n")
     figures = measure(*((5, 20) if quick else (25, 50)))
-    floor = figures["bare `MockTransport`"]
     kinds = {"json": "JSON", "ajson": "async JSON", "stream": f"{CHUNKS} chunks", "astream": f"async {CHUNKS} chunks"}
     print("| double | " + " | ".join(f"{title} ms | ×" for title in kinds.values()) + " |")
     print("|---" * (2 * len(kinds) + 1) + "|")
     for name, values in figures.items():
-        cells = [f"{values[kind] * 1e3:.2f} | {values[kind] / floor[kind]:.2f}" for kind in kinds]
+        cells = [f"{values[kind][0] * 1e3:.2f} | {values[kind][1]:.2f}" for kind in kinds]
         print(f"| {name} | " + " | ".join(cells) + " |")
     job()
     real, virtual, calls = min(job() for _ in range(3 if quick else 9))
     print(f"\na job of {virtual:.0f} virtual seconds, {calls} requests: {real * 1e3:.0f} ms")
-    for name, value in startup(3 if quick else 15).items():
-        print(f"pytest {name}: {value * 1e3:.0f} ms")
+    for name, (without, added, spread) in startup(5 if quick else 30).items():
+        print(
+            f"pytest {name}: {without * 1e3:.0f} ms of CPU without the plugin, which adds {added * 1e3:.1f} ms "
+            f"(middle half of the pairs within {spread * 1e3:.1f} ms)"
+        )
 
 
 if __name__ == "__main__":

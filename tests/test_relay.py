@@ -337,6 +337,18 @@ def test_models_are_those_that_were_played_for_or_asked_for() -> None:
             id="exhausted",
         ),
         pytest.param(
+            lambda relay: (relay.play(CAT, times=2), relay.answer(chat(), 0.0), relay.answer(chat(), 0.0)),
+            chat(),
+            "differs in times: it was played 2 of 2 already\n  remedy: play it with times=3",
+            id="exhausted after more",
+        ),
+        pytest.param(
+            lambda relay: (relay.fail(status=500, on="poll"), relay.play(CAT, when={"model": "sora-2"})),
+            chat(),
+            "nearest: tape gpt-image-1.5/cat-drinking-milk\n  ",
+            id="what was played for polls is not near a chat",
+        ),
+        pytest.param(
             lambda relay: (relay.play(CAT), relay.answer(chat(), 0.0)),
             get("https://filesystem.site/cdn/download/20251219/other.png"),
             "nearest: https://filesystem.site/cdn/download/20251219/",

@@ -499,11 +499,12 @@ class Relay:
             lines.append("remedy: point the client there, or leave base_url out to answer any host")
             return "\n  ".join(lines)
         lines.append(f"found: model {call.model!r}, prompt {_short(call.prompt)}, stream {call.stream}")
-        if not self.plays:
+        plays = [play for play in self.plays if play.on == "chat"]
+        if not plays:
             lines.append("expected: nothing was played")
             lines.append("remedy: fake_relay.play('gpt-image-1.5/cat-drinking-milk') before the client asks")
             return "\n  ".join(lines)
-        judged = [(play.when.differs(call, self._chats + 1), play) for play in self.plays]
+        judged = [(play.when.differs(call, self._chats + 1), play) for play in plays]
         differs, play = min(judged, key=lambda told: (len(told[0]), told[1].exhausted))
         lines.append(f"nearest: {play.name}")
         lines += [f"differs in {told}" for told in differs]
@@ -511,7 +512,7 @@ class Relay:
             lines.append("remedy: change when=, or play something for this request as well")
         else:
             lines.append(f"differs in times: it was played {play.played} of {play.times} already")
-            lines.append("remedy: play it with times=2, or times=None for any number of requests")
+            lines.append(f"remedy: play it with times={play.played + 1}, or times=None for any number of requests")
         return "\n  ".join(lines)
 
     @property
