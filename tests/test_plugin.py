@@ -916,10 +916,17 @@ def test_the_marker_takes_what_a_relay_takes() -> None:
     from inspect import signature
 
     # What holds for the whole project is no test's to say.
-    assert {*signature(FakeRelay).parameters} - {"tapes", "redactor"} == {*plugin._ARGUMENTS}
+    assert {*signature(FakeRelay).parameters} - {"redactor"} == {*plugin.ARGUMENTS}
 
 
-def test_nothing_is_imported_until_a_test_asks(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("marker", "loaded"),
+    [("", {"tickertape", "tickertape.plugin"}), ("@pytest.mark.tickertape(seed=3)", {"tickertape._settings"})],
+    ids=["plain", "marked"],
+)
+def test_nothing_is_imported_until_a_test_asks(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, marker: str, loaded: set[str]
+) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest("""
 import sys
@@ -928,19 +935,20 @@ def pytest_sessionfinish():
     with open("modules", "w") as file:
         print(*sys.modules, file=file)
 """)
-    pytester.makepyfile("""
+    pytester.makepyfile(f"""
 import pytest
 
-@pytest.mark.tickertape(seed=3)
+{marker}
 def test_it():
     assert False
 """)
     result = pytester.runpytest_subprocess("-p", "tickertape.plugin")
     result.assert_outcomes(failed=1)
-    loaded = (pytester.path / "modules").read_text().split()
+    modules = (pytester.path / "modules").read_text().split()
     heavy = {"respx", "httpx", "httpx2", "httpcore", "hypothesis", "lark", "openai", "pydantic", "asyncio", "anyio"}
-    assert not heavy & {*loaded}
-    assert {name for name in loaded if name.partition(".")[0] == "tickertape"} == {"tickertape", "tickertape.plugin"}
+    assert not heavy & {*modules}
+    ours = {name for name in modules if name.partition(".")[0] == "tickertape"}
+    assert ours == {"tickertape", "tickertape.plugin"} | loaded
 
 
 # -- tapes that nobody plays ----------------------------------------------------------
@@ -1097,3 +1105,101 @@ def test_it(relay_server, n, worker_id):
     told = [{*(pytester.path / f"gw{number}.port").read_text().split()} for number in (0, 1)]
     assert [len(urls) for urls in told] == [1, 1]
     assert told[0] != told[1]
+
+
+# -- what goes on around a test ---------------------------------------------------------------
+
+
+def test_a_relay_that_a_fixture_asks_for_by_name_plays_the_tape_of_the_marker(run: Run) -> None:
+    result = run("""
+@pytest.fixture(params=["fake_relay", "relay_server"])
+def relay(request):
+    return request.getfixturevalue(request.param)
+
+@pytest.mark.tickertape(tape=CAT)
+def test_it(relay):
+    client = openai.OpenAI(base_url=relay.base_url, api_key="sk-test")
+    assert client.chat.completions.create(**asked()).choices
+""")
+    result.assert_outcomes(passed=2)
+
+
+def test_a_marker_that_records_needs_a_relay_as_well(run: Run) -> None:
+    result = run("""
+@pytest.mark.tickertape(record="once")
+def test_it():
+    raise AssertionError("it ran")
+""")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*record='once'): the test asks for no relay that could play it*"])
+
+
+def test_a_failed_part_of_a_test_is_not_judged_once_more(run: Run) -> None:
+    result = run("""
+def test_parts(fake_relay, subtests):
+    fake_relay.play(CAT)
+    with subtests.test(part=1):
+        assert False
+
+class TestParts(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _relay(self, fake_relay):
+        fake_relay.play(CAT)
+
+    def test_parts(self):
+        with self.subTest(part=1):
+            assert False
+""")
+    assert result.parseoutcomes().get("errors", 0) == 0
+    result.stdout.fnmatch_lines(["*fake relay*", "seed 0: run again with*"])
+
+
+def test_the_marker_names_a_folder_of_tapes(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.mkdir("mine").joinpath("cat.md").write_text("![a](https://cdn.example/a.png)\n")
+    result = run("""
+@pytest.mark.tickertape(tapes="mine", tape="cat")
+def test_it(fake_relay):
+    assert "cdn.example/a.png" in ask().choices[0].message.content
+""")
+    result.assert_outcomes(passed=1)
+
+
+def test_a_strictness_that_is_neither_is_told_at_the_start(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ntickertape_strict = maybe\n")
+    result = pytester.runpytest_inprocess("-p", "no:asyncio")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*tickertape_strict in the ini file*expected true or false*"])
+
+
+def test_an_asynchronous_client_of_a_server_is_its_tests_own(run: Run) -> None:
+    # Its connections belong to the event loop of one test.
+    result = run("""
+import asyncio
+
+@pytest.mark.parametrize("number", range(3))
+def test_it(relay_server, relay_client, number):
+    async def ask():
+        async with relay_client(openai.AsyncOpenAI, base_url=relay_server.base_url, max_retries=0) as client:
+            return await client.chat.completions.create(**asked())
+    relay_server.play(CAT)
+    assert asyncio.run(ask()).choices
+
+def test_not_shared(relay_client):
+    own = {"base_url": "http://127.0.0.1:9/v1"}
+    assert relay_client(openai.AsyncOpenAI, **own) is not relay_client(openai.AsyncOpenAI, **own)
+    assert relay_client(openai.AsyncOpenAI) is relay_client(openai.AsyncOpenAI)
+    assert relay_client(**own) is relay_client(**own)
+""")
+    result.assert_outcomes(passed=4)
+
+
+def test_without_openai_the_factory_says_what_to_install(run: Run) -> None:
+    result = run("""
+import sys
+
+def test_it(relay_client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    relay_client()
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*openai is not installed: pip install openai, or name a class*"])

@@ -838,7 +838,7 @@ def test_a_mode_that_there_is_not_is_refused(run: Callable[..., Any]) -> None:
 def test_the_plugin_knows_the_modes() -> None:
     from tickertape import plugin
 
-    assert plugin._MODES == MODES
+    assert plugin.MODES == MODES
 
 
 def test_a_tape_recorded_anew_is_compared_with_the_one_it_replaces(
