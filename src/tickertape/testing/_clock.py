@@ -1,17 +1,18 @@
 """The relay's time: virtual by default, so that a ten-minute job takes milliseconds.
 
 On a `VirtualClock` nothing sleeps. Whoever waits moves the clock: a reply whose
-next chunk leaves at 41.3 s, a client that sleeps 10 s between two polls. Tasks
-of one event loop that wait at the same time wake in the order of their times,
-as they would in real time: each waiter lets the others run first, and only the
-earliest moves the clock.
+next chunk leaves at 41.3 s, a client that sleeps 10 s between two polls. Where
+several wait at a time (tasks of an event loop, threads, loops of several threads),
+each is a party with a time, and only the earliest moves the clock, when nobody
+else is about to do anything:
 
-`patched()` makes the client's own waiting virtual too: `time.sleep`,
-`asyncio.sleep`, `anyio.sleep` and `trio.sleep` move the clock, and
-`time.monotonic` and `time.time` show it, so that a deadline that a client
-computes comes when it should; so does one that asyncio keeps (`asyncio.timeout`,
-`anyio.fail_after`). Deadlines of trio's scopes stay real. Only threads that belong to the relay are meant:
-the one that entered it, and those that have called it.
+- the tasks of asyncio's loop, when the loop has nothing ready to run, and no timer
+  of its own (`asyncio.timeout`, `anyio.fail_after`) comes before;
+- trio's, when all of them are blocked;
+- threads, when the others wait too, here or for a lock, a queue or a selector.
+
+So they wake in the order of their times, as they would in real time. What the
+client itself waits for is made virtual by `_patches.py`.
 """
 
 from __future__ import annotations
@@ -19,26 +20,45 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from contextlib import contextmanager
-from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from math import inf, ulp
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+from ._patches import asyncio_sleep, monotonic, patches, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
-_sleep = time.sleep
-_monotonic = time.monotonic
-_time = time.time
-_asyncio_sleep = asyncio.sleep
-
+_PASSES = 2
+"""Passes of asyncio's loop without anything ready, after which it is idle: the second one has polled for I/O."""
 _TURNS = 5
-"""Turns of the event loop that a waiter gives to other tasks before it moves the clock."""
+"""The same for loops that do not show what is ready, such as uvloop's."""
+_SAMPLE = 0.0005
+"""Real seconds between two looks at what other threads do."""
+_CALM = 3
+"""Looks in a row at which all of them were found waiting: one that was just woken still looks so."""
+_PATIENCE = 0.25
+"""Real seconds after which a thread that never waits is not waited for: it may sleep by a name of its own."""
+_DAY = 86400.0
+"""Virtual seconds after which a wait without end is given up, though other tasks go on."""
 
-_FOREVER = 10 * 365 * 86400.0
-"""A sleep this long means "until cancelled" and stays real."""
+_WAITING = frozenset(
+    {
+        ("threading", "wait"),
+        ("threading", "join"),
+        ("threading", "_wait_for_tstate_lock"),
+        ("concurrent.futures.thread", "_worker"),
+        ("selectors", "select"),
+        ("trio._core._thread_cache", "_work"),
+        ("trio._core._io_epoll", "get_events"),
+        ("trio._core._io_kqueue", "get_events"),
+        ("trio._core._io_windows", "get_events"),
+    }
+)
+"""Module and function in which a thread that waits is found: for a lock, for work, for its event loop's I/O."""
 
 
 class Clock(Protocol):
@@ -58,9 +78,11 @@ class VirtualClock:
     def __init__(self) -> None:
         self._now = 0.0
         self._lock = threading.Lock()
-        self._waiting: list[tuple[float, int]] = []
-        self._numbers = count()
+        self._parties: dict[_Party, float] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
         self._threads: set[int] = set()
+        self._before: WeakSet[threading.Thread] = WeakSet()
+        """Threads that were there before the relay was: they are of the test runner."""
         self._own: dict[int, float] = {}
 
     @property
@@ -70,14 +92,16 @@ class VirtualClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass by hand."""
-        if not seconds >= 0:
-            raise ValueError(f"time does not go back: expected seconds >= 0, got {seconds!r}")
+        _forward(seconds)
         self.wait_until(self._now + seconds)
 
     def wait_until(self, t: float) -> None:
-        with self._lock:
-            self._now = max(self._now, t)
-            self._own[threading.get_ident()] = t
+        """Wait in the calling thread, at once where it is alone."""
+        if t > self._now and (self._parties or self._others()):
+            with _Party(self, t) as party:
+                while t > self._now and not party.may_move_to(t):
+                    sleep(_SAMPLE)
+        self._move(t)
 
     @property
     def own(self) -> float:
@@ -85,133 +109,186 @@ class VirtualClock:
         return self._own.get(threading.get_ident(), 0.0)
 
     async def wait_until_async(self, t: float) -> None:
+        """Wait in a task. Until `inf`: until cancelled, or until nothing can happen any more."""
         if t <= self._now:
             return
-        if not self._waiting and _alone() and self._due(t) >= t:
-            self.wait_until(t)
-            return
-        waiter = (t, next(self._numbers))
-        with self._lock:
-            heappush(self._waiting, waiter)
-        try:
-            turns = 0
-            while self._now < t:
-                await _checkpoint()
-                if self._waiting[0] is waiter:
-                    turns += 1
-                    if turns > _TURNS:
-                        self.wait_until(self._due(t))
-                        turns = 0
-        finally:
-            with self._lock:
-                self._forget(waiter)
+        if in_asyncio():
+            await self._in_asyncio(t)
+        else:
+            await self._in_trio(t)
 
-    def _due(self, t: float) -> float:
+    async def _in_asyncio(self, t: float) -> None:
+        loop = asyncio.get_running_loop()
+        if t < inf and not self._parties and _alone(loop) and self.due(t) >= t and not self._others():
+            self._move(t)
+            return
+        waiters = self._loops.get(loop)
+        if waiters is None:
+            waiters = self._loops[loop] = _Loop(self)
+        await waiters.wait(loop, t)
+
+    async def _in_trio(self, t: float) -> None:
+        from trio.testing import wait_all_tasks_blocked
+
+        with _Party(self, t) as party:
+            while t > (now := self._now):
+                await wait_all_tasks_blocked()
+                # Woken together with others, one of which has moved the clock and runs on.
+                if self._now == now and party.may_move_to(t):
+                    break
+                if self._others():
+                    sleep(_SAMPLE)
+        if t < inf:
+            self._move(t)
+
+    def due(self, t: float) -> float:
         """`t`, or the time of asyncio's next timer where that is earlier: `asyncio.timeout`, `anyio.fail_after`."""
-        if _patches.here() is not self or not in_asyncio():
+        if patches.here() is not self or not in_asyncio():
             return t
         loop = asyncio.get_running_loop()
-        timers = [timer.when() for timer in getattr(loop, "_scheduled", ()) if not timer.cancelled()]
-        return min(t, self._now + max(min(timers) - loop.time(), 0.0)) if timers else t
+        if not (timers := _timers(loop)):
+            return t
+        # A little more: where time is frozen at that of the calendar, the loop's own resolution is lost in rounding.
+        when = min(timers)
+        return min(t, self._now + max(when - loop.time() + 2 * ulp(when), 0.0))
 
-    def _forget(self, waiter: tuple[float, int]) -> None:
-        if self._waiting[0] is waiter:
-            heappop(self._waiting)
-        else:
-            self._waiting.remove(waiter)
-            self._waiting.sort()
+    def _move(self, t: float) -> None:
+        with self._lock:
+            self._now = max(self._now, t)
+        self._own[threading.get_ident()] = t
+
+    def _others(self) -> bool:
+        """Whether there are other threads that time must wait for: new ones, and those that have called the relay."""
+        return threading.active_count() > 1 and any(self._theirs())
+
+    def _theirs(self) -> Iterator[threading.Thread]:
+        me = threading.get_ident()
+        for thread in threading.enumerate():
+            if thread.ident != me and (thread.ident in self._threads or thread not in self._before):
+                yield thread
+
+    def _all_wait(self) -> bool:
+        """Whether each of these threads was found waiting."""
+        frames = sys._current_frames()
+        parties = {party.thread for party in list(self._parties)}
+        for thread in self._theirs():
+            if thread.ident is None:  # it is being started
+                return False
+            if (frame := frames.get(thread.ident)) is not None:
+                module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+                if (module, function) not in _WAITING and not (module == __name__ and thread.ident in parties):
+                    return False
+        return True
 
     def join(self) -> None:
         """The calling thread belongs to the relay: its sleeps are virtual while patched."""
+        if not self._threads:
+            self._before.update(threading.enumerate())
         self._threads.add(threading.get_ident())
 
     @contextmanager
     def patched(self) -> Iterator[None]:
-        """Make the waiting of the client under test virtual (see the module's head)."""
-        _patches.add(self)
+        """Make the waiting of the client under test virtual, see `_patches.py`."""
+        patches.add(self)
         try:
             yield
         finally:
-            _patches.remove(self)
+            patches.remove(self)
 
 
-class _Patches:
-    """The patches of the process: there as long as any clock wants them.
+class _Party:
+    """Somebody who waits: a thread, a task of trio, an event loop of asyncio. From now on, and until it leaves."""
 
-    One set for all clocks, not one a clock: relays may overlap without being nested
-    (tasks, threads), and each would put back what another had put there.
-    """
+    def __init__(self, clock: VirtualClock, t: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._clock = clock
+        clock._parties[self] = t
+        self._loop = loop
+        self.thread = threading.get_ident()
+        self._calm = 0
+        self._since = monotonic()
+        self._seen = clock.now
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._clocks: list[VirtualClock] = []
-        self._undo: list[tuple[Any, str, Any]] = []
+    def __enter__(self) -> _Party:
+        return self
 
-    def add(self, clock: VirtualClock) -> None:
-        with self._lock:
-            self._clocks.append(clock)
-            _entered.set(clock)
-            if len(self._clocks) == 1:
-                self._install()
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
-    def remove(self, clock: VirtualClock) -> None:
-        with self._lock:
-            self._clocks.remove(clock)
-            if not self._clocks:
-                while self._undo:
-                    setattr(*self._undo.pop())
+    def leave(self) -> None:
+        self._clock._parties.pop(self, None)
 
-    def here(self) -> VirtualClock | None:
-        """The clock that the caller's waiting is meant for: that of its task, else that of its thread."""
-        thread, mine = threading.get_ident(), _entered.get()
-        if mine is not None and thread in mine._threads and mine in self._clocks:
-            return mine
-        return next((clock for clock in reversed(self._clocks) if thread in clock._threads), None)
+    @property
+    def waits(self) -> bool:
+        """A loop that was left with tasks in it does not."""
+        return self._loop is None or self._loop.is_running()
 
-    def _install(self) -> None:
-        self._patch(time, "sleep", self._sleep)
-        for name in ("monotonic", "time"):
-            self._patch(time, name, self._ahead)
-        # Not imported for its own sake: a client that does not have them yet cannot sleep by them.
-        for module in ("asyncio", "anyio", "trio"):
-            if hasattr(sys.modules.get(module), "sleep"):
-                self._patch(sys.modules[module], "sleep", self._asleep)
-
-    def _patch(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
-        # What stands there now, not what stood there at import: another patch may be around this one.
-        real = getattr(place, name)
-        self._undo.append((place, name, real))
-        setattr(place, name, make(real))
-
-    def _sleep(self, real: Callable[[float], None]) -> Callable[[float], None]:
-        def sleep(seconds: float) -> None:
-            clock = self.here()
-            if clock is None or not 0 <= seconds < _FOREVER:
-                return real(seconds)
-            clock.wait_until(clock.now + seconds)
-
-        return sleep
-
-    def _ahead(self, real: Callable[[], float]) -> Callable[[], float]:
-        def ahead() -> float:
-            clock = self.here()
-            return real() if clock is None else real() + clock.now
-
-        return ahead
-
-    def _asleep(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def sleep(delay: float, *result: Any, **named: Any) -> Any:
-            clock = self.here()
-            if clock is None or not 0 < delay < _FOREVER:
-                return await real(delay, *result, **named)
-            await clock.wait_until_async(clock.now + delay)
-            return result[0] if result else named.get("result")
-
-        return sleep
+    def may_move_to(self, t: float) -> bool:
+        """Whether nobody waits for an earlier time, and nobody else is about to do anything."""
+        clock = self._clock
+        clock._parties[self] = t
+        if clock.now != self._seen:
+            self._seen, self._since = clock.now, monotonic()
+        if any(until < t and other.waits for other, until in list(clock._parties.items())):
+            self._calm = 0
+            return False
+        if not clock._others():
+            return True
+        patient = monotonic() - self._since < _PATIENCE
+        self._calm = 0 if patient and not clock._all_wait() else self._calm + 1
+        return self._calm >= _CALM
 
 
-_entered: ContextVar[VirtualClock | None] = ContextVar("tickertape_clock", default=None)
-_patches = _Patches()
+class _Loop:
+    """The waiting tasks of one event loop of asyncio, and the callback that moves the clock when the loop is idle."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._waiting: list[tuple[float, int, float, asyncio.Future[None]]] = []
+        self._numbers = count()
+        self._party: _Party | None = None
+
+    async def wait(self, loop: asyncio.AbstractEventLoop, t: float) -> None:
+        woken: asyncio.Future[None] = loop.create_future()
+        heappush(self._waiting, (t, next(self._numbers), self._clock.now, woken))
+        if self._party is None:
+            self._party = _Party(self._clock, t, loop)
+            loop.call_soon(self._drive, loop, 0)
+        await woken
+
+    def _drive(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
+        while self._waiting and self._waiting[0][-1].done():  # cancelled
+            heappop(self._waiting)
+        if not self._waiting:
+            assert self._party is not None
+            self._party.leave()
+            self._party = None
+            return
+        ready = getattr(loop, "_ready", None)
+        if ready:
+            idle = 0
+        elif idle < (_PASSES if ready is not None else _TURNS):
+            idle += 1
+        elif self._moved():
+            idle = 0
+        elif self._clock._others():
+            sleep(_SAMPLE)
+        loop.call_soon(self._drive, loop, idle)
+
+    def _moved(self) -> bool:
+        """Move the clock to the next time, if it is this loop's turn, and wake who waited for it."""
+        clock = self._clock
+        t = clock.due(self._waiting[0][0])
+        assert self._party is not None
+        if t > clock.now and not self._party.may_move_to(t):
+            return False
+        if t < inf:
+            clock._move(t)
+        for until, _, began, woken in self._waiting:
+            # Nothing can end a wait without end any more, or nothing has for a day.
+            over = until <= clock.now or (until == inf and (t == inf or clock.now - began > _DAY))
+            if over and not woken.done():
+                woken.set_result(None)
+        return True
 
 
 class RealClock:
@@ -221,28 +298,37 @@ class RealClock:
         if not speed > 0:
             raise ValueError(f"expected a speed above 0, got {speed!r}; leave it out for virtual time")
         self._speed = speed
-        self._began = _monotonic()
+        self._began = monotonic()
 
     @property
     def now(self) -> float:
-        return (_monotonic() - self._began) * self._speed
+        return (monotonic() - self._began) * self._speed
 
     @property
     def own(self) -> float:
         """Real time is the same for all threads."""
         return self.now
 
+    def advance(self, seconds: float) -> None:
+        """Let time have passed by hand."""
+        _forward(seconds)
+        self._began -= seconds / self._speed
+
     def join(self) -> None:
         """Every thread's time is real."""
 
     def wait_until(self, t: float) -> None:
         if (left := t - self.now) > 0:
-            _sleep(left / self._speed)
+            sleep(left / self._speed)
 
     async def wait_until_async(self, t: float) -> None:
-        if (left := t - self.now) > 0:
+        """Wait in a task; until `inf`: until cancelled, or until no timer is left that could do it."""
+        if t == inf:
+            while in_asyncio() and _timers(asyncio.get_running_loop()):
+                await asyncio_sleep(_PATIENCE)
+        elif (left := t - self.now) > 0:
             if in_asyncio():
-                await _asyncio_sleep(left / self._speed)
+                await asyncio_sleep(left / self._speed)
             else:
                 import trio
 
@@ -258,18 +344,16 @@ def in_asyncio() -> bool:
     return True
 
 
-def _alone() -> bool:
-    """Whether no other task of this event loop could run meanwhile."""
-    try:
-        return len(asyncio.all_tasks()) == 1
-    except RuntimeError:
-        return False
+def _alone(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether nothing else of this event loop could run meanwhile."""
+    return not getattr(loop, "_ready", True) and len(asyncio.all_tasks(loop)) == 1
 
 
-async def _checkpoint() -> None:
-    if in_asyncio():
-        await _asyncio_sleep(0)
-    else:
-        import trio
+def _timers(loop: asyncio.AbstractEventLoop) -> list[float]:
+    """When the timers of a loop are due, by its own time; none where it does not show them."""
+    return [timer.when() for timer in getattr(loop, "_scheduled", ()) if not timer.cancelled()]
 
-        await trio.lowlevel.checkpoint()
+
+def _forward(seconds: float) -> None:
+    if not seconds >= 0:
+        raise ValueError(f"time does not go back: expected seconds >= 0, got {seconds!r}")
