@@ -17,7 +17,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import httpx2
 import openai
 import trio
 
@@ -27,6 +26,11 @@ from tickertape.testing._wire import Data, Head, Reply, Request, end_of, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+try:
+    import httpx2
+except ModuleNotFoundError:  # beside openai 2, which is on httpx
+    httpx2 = None  # type: ignore[assignment]
 
 KEY = "sk-test"
 BODY: dict[str, Any] = {"model": "gpt-image-1.5", "messages": [{"role": "user", "content": "一只猫"}]}
@@ -73,6 +77,7 @@ CASES = (
     Case(Fault.refused()),
     Case(Fault.unanswered(), timeout=SHORT),
     Case(Fault.disconnect()),
+    Case(Fault.disconnect(reset=True)),
     Case(Fault.reset(byte=0)),
     Case(Fault.reset(byte=20)),
     Case(Fault.reset(frame=3), _STREAM),
@@ -261,10 +266,13 @@ STACKS: dict[str, Callable[[str, bool, float, Seen], None]] = {
     "httpx": _sync(httpx),
     "httpx asyncio": _asyncio(_async(httpx)),
     "httpx trio": _trio(_async(httpx)),
-    "httpx2": _sync(httpx2),
-    "httpx2 asyncio": _asyncio(_async(httpx2)),
-    "httpx2 trio": _trio(_async(httpx2)),
 }
+if httpx2 is not None:
+    STACKS |= {
+        "httpx2": _sync(httpx2),
+        "httpx2 asyncio": _asyncio(_async(httpx2)),
+        "httpx2 trio": _trio(_async(httpx2)),
+    }
 
 
 def see(stack: str, url: str, stream: bool, timeout: float) -> Seen:

@@ -16,6 +16,9 @@ from tickertape import events as ev
 from tickertape.testing._wire import Data, End, Head, Reply, body_of, end_of, head_of, streamed, whole
 from tickertape.testing.faults import Fault, FaultError
 
+UNTYPED: Any = Fault
+"""For arguments that a type checker would refuse already."""
+
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 STREAMS = {path.stem: path.read_bytes() for path in sorted(FIXTURES.glob("*/*.sse"))}
 
@@ -170,18 +173,30 @@ def test_a_fault_is_readable(fault: Fault, shown: str, phrase: str) -> None:
     ("make", "words"),
     [
         (lambda: Fault.reset(byte=1, frame=1), "one of byte, frame and event"),
-        (lambda: Fault.close(byte=-1), "byte=-1: counted from 0"),
-        (lambda: Fault.malformed(0), "frame=0: counted from 1"),
+        (lambda: Fault.close(byte=-1), "byte=-1: expected a whole number, counted from 0"),
+        (lambda: Fault.malformed(0), "frame=0: expected a whole number, counted from 1"),
         (lambda: Fault.end(event="Percent"), "no event of tickertape.events; there are Code, Completed"),
-        (lambda: Fault.end(event=("Progress", 0)), "event number=0: counted from 1"),
-        (lambda: Fault.stall(0), "seconds=0: must be more than 0"),
-        (lambda: Fault.stall(float("inf")), "seconds=inf: must be more than 0, and finite"),
-        (lambda: Fault.drip(0), "bytes=0: must be more than 0"),
+        (lambda: Fault.end(event=("Progress", 0)), "event number=0: expected a whole number, counted from 1"),
+        (lambda: Fault.stall(0), "seconds=0: expected a number, more than 0"),
+        (lambda: Fault.stall(float("inf")), "seconds=inf: expected a number, more than 0 and finite"),
+        (lambda: Fault.drip(0), "bytes=0: expected a whole number, 1 or more"),
         (lambda: Fault.drip(1, float("nan")), "seconds=nan"),
         (lambda: Fault.late(-1), "seconds=-1"),
-        (lambda: Fault.status(200), "status code 200: an error is 400 to 599"),
+        (lambda: Fault.status(200), "status code 200: an error is a whole number from 400 to 599"),
         (lambda: Fault.status(600), "status code 600"),
         (lambda: Fault.html(302), "a page comes with 200, or with 400 to 599"),
+        # What a test would only meet at the request, or the client as an error of its own.
+        (lambda: UNTYPED.reset(byte=1.5), "byte=1.5: expected a whole number"),
+        (lambda: UNTYPED.reset(byte="3"), "byte='3': expected a whole number"),
+        (lambda: UNTYPED.reset(frame=True), "frame=True: expected a whole number"),
+        (lambda: UNTYPED.reset(event=int), "event=<class 'int'>: no event of tickertape.events"),
+        (lambda: UNTYPED.reset(event=("Progress", 1, 2)), "no event of tickertape.events"),
+        (lambda: UNTYPED.stall("x"), "seconds='x': expected a number"),
+        (lambda: UNTYPED.drip(1.5), "bytes=1.5: expected a whole number"),
+        (lambda: UNTYPED.status("429"), "status code '429': an error is a whole number"),
+        (lambda: UNTYPED.html("502"), "status '502'"),
+        (lambda: UNTYPED.content_type(5), "content type 5: expected a text on one line"),
+        (lambda: UNTYPED.content_type("a\r\nx-injected: b"), "expected a text on one line"),
     ],
 )
 def test_what_cannot_be_a_fault_is_told_where_it_is_made(make: Any, words: str) -> None:
@@ -192,6 +207,18 @@ def test_what_cannot_be_a_fault_is_told_where_it_is_made(make: Any, words: str) 
 def test_every_event_class_can_be_a_place() -> None:
     for event in ev.Event.__subclasses__():
         assert Fault.reset(event=event.__name__).needs == "stream"
+        assert Fault.reset(event=event) == Fault.reset(event=event.__name__)
+        assert Fault.reset(event=(event, 2)) == Fault.reset(event=(event.__name__, 2))
+
+
+@pytest.mark.parametrize("name", ["content-length", "Content-Length"])
+def test_a_tapes_headers_are_known_in_any_letter_case(name: str) -> None:
+    body = b'{"choices": []}'
+    reply = (Head(0.0, 200, ((name, str(len(body))),)), Data(0.0, body), End(0.0))
+    short = Fault.end(byte=5).apply(reply, random=Random(0))
+    assert [value for key, value in head_of(short).headers if key.lower() == "content-length"] == ["5"]  # type: ignore[union-attr]
+    with pytest.raises(FaultError, match="its Content-Length says so"):
+        Fault.reset(byte=len(body)).apply(reply, random=Random(0))
 
 
 def test_a_fault_error_is_an_error_of_the_package_and_a_value_error() -> None:

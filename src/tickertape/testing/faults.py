@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from ..events import Event
     from ._wire import Ending, Step
 
-EventPlace = str | tuple[str, int]
+    EventPlace = str | type[Event] | tuple[str | type[Event], int]
 
 
 class FaultError(TickertapeError, ValueError):
@@ -88,9 +89,9 @@ class Fault:
         return cls("unanswered")
 
     @classmethod
-    def disconnect(cls) -> Fault:
-        """The connection is closed before the answer begins."""
-        return cls("disconnect")
+    def disconnect(cls, *, reset: bool = False) -> Fault:
+        """The connection is closed before the answer begins; `reset`: by RST, as a server that crashes does."""
+        return cls("disconnect", (("reset", reset),))
 
     # -- an answer that breaks off -----------------------------------------------------
 
@@ -145,7 +146,9 @@ class Fault:
     @classmethod
     def drip(cls, bytes: int = 1, seconds: float = 0.05) -> Fault:
         """The body trickles: chunks of at most so many bytes, each so many seconds after the one before."""
-        return cls("drip", (("bytes", _positive("bytes", bytes)), ("seconds", _positive("seconds", seconds))))
+        if not _whole(bytes) or bytes < 1:
+            raise FaultError(f"bytes={bytes!r}: expected a whole number, 1 or more")
+        return cls("drip", (("bytes", bytes), ("seconds", _positive("seconds", seconds))))
 
     @classmethod
     def split_utf8(cls) -> Fault:
@@ -203,8 +206,8 @@ class Fault:
         `retry_after` is the header: seconds, or an HTTP date. `seconds` is how late
         it comes: Cloudflare gives its 524 after 100.
         """
-        if not 400 <= code <= 599:
-            raise FaultError(f"status code {code}: an error is 400 to 599")
+        if not _whole(code) or not 400 <= code <= 599:
+            raise FaultError(f"status code {code!r}: an error is a whole number from 400 to 599")
         if seconds:
             _positive("seconds", seconds)
         words = ("message", message), ("code_word", code_word), ("seconds", seconds)
@@ -213,8 +216,8 @@ class Fault:
     @classmethod
     def html(cls, status: int = 502) -> Fault:
         """An HTML page instead of JSON: a gateway's, Cloudflare's (52x), or new-api's own web app (200)."""
-        if status != 200 and not 400 <= status <= 599:
-            raise FaultError(f"status {status}: a page comes with 200, or with 400 to 599")
+        if not _whole(status) or (status != 200 and not 400 <= status <= 599):
+            raise FaultError(f"status {status!r}: a page comes with 200, or with 400 to 599")
         return cls("html", (("status", status),))
 
     @classmethod
@@ -225,6 +228,8 @@ class Fault:
     @classmethod
     def content_type(cls, value: str | None = "text/plain; charset=utf-8") -> Fault:
         """The right body under another Content-Type, or, with None, under none."""
+        if value is not None and not (isinstance(value, str) and value.isprintable()):
+            raise FaultError(f"content type {value!r}: expected a text on one line, or None for none")
         return cls("content_type", (("value", value),))
 
     def __repr__(self) -> str:
@@ -253,6 +258,8 @@ class Fault:
             case "stall":
                 seconds = options["seconds"]
                 return f"stall {'for ever' if seconds is None else f'of {seconds:g} s'} {where}"
+            case "disconnect":
+                return f"connection {'reset' if options['reset'] else 'closed'} before the answer"
             case "drip":
                 size = options["bytes"]
                 return f"slow drip, {size} byte{'s' if size > 1 else ''} every {options['seconds']:g} s"
@@ -277,7 +284,6 @@ class Fault:
 _PHRASES = {
     "refused": "connection refused",
     "unanswered": "no answer",
-    "disconnect": "connection closed before the answer",
     "split_utf8": "chunk borders inside multibyte characters",
 }
 
@@ -300,30 +306,40 @@ def _the(frame: int | None) -> str:
 # -- arguments -----------------------------------------------------------------------
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _count(name: str, value: int | None, least: int) -> int | None:
-    if value is not None and value < least:
-        raise FaultError(f"{name}={value}: counted from {least}")
+    if value is not None and (not _whole(value) or value < least):
+        raise FaultError(f"{name}={value!r}: expected a whole number, counted from {least}")
     return value
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise FaultError(f"{name}={value}: must be more than 0, and finite")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise FaultError(f"{name}={value!r}: expected a number, more than 0 and finite")
     return value
 
 
 def _place(byte: int | None, frame: int | None, event: EventPlace | None) -> tuple[tuple[str, Any], ...]:
     if sum(value is not None for value in (byte, frame, event)) > 1:
         raise FaultError("give one of byte, frame and event")
-    if event is not None:
-        from .. import events
+    named = None if event is None else _event(event)
+    return ("byte", _count("byte", byte, 0)), ("frame", _count("frame", frame, 0)), ("event", named)
 
-        name, number = (event, 1) if isinstance(event, str) else event
-        known = sorted({each.__name__ for each in events.Event.__subclasses__()})  # slots made each class twice
-        if name not in known:
-            raise FaultError(f"event={name!r}: no event of tickertape.events; there are {', '.join(known)}")
-        _count("event number", number, 1)
-    return ("byte", _count("byte", byte, 0)), ("frame", _count("frame", frame, 0)), ("event", event)
+
+def _event(event: EventPlace) -> str | tuple[str, int]:
+    """The name of a class of events, and its number where one is told. The class itself will do."""
+    from .. import events
+
+    of, number = event if isinstance(event, tuple) and len(event) == 2 else (event, None)
+    name = of.__name__ if isinstance(of, type) else of
+    known = sorted({each.__name__ for each in events.Event.__subclasses__()})  # slots made each class twice
+    if not isinstance(name, str) or name not in known:
+        raise FaultError(f"event={event!r}: no event of tickertape.events; there are {', '.join(known)}")
+    _count("event number", number, 1)
+    return name if number is None else (name, number)
 
 
 # -- places in a reply -----------------------------------------------------------------
@@ -384,7 +400,7 @@ def _frames(reply: Reply) -> list[_Frame]:
     body = _body(reply)
     if not _is_sse(reply):
         head = head_of(reply)
-        kind = dict(head.headers).get("content-type", "no content type") if head else "no head"
+        kind = (_header(head, "content-type") or "no content type") if head else "no head"
         raise FaultError(f"the reply is no stream of server-sent events but {len(body)} bytes ({kind})")
     frames, at = [], 0
     for start, stop in [*(border.span() for border in _BORDER.finditer(body)), (len(body), len(body))]:
@@ -423,7 +439,7 @@ def _unfinished(frames: list[_Frame]) -> int:
     return next((at for at, frame in enumerate(frames) if frame.finishes), len(frames))
 
 
-def _at(reply: Reply, random: Random, byte: int | None, frame: int | None, event: EventPlace | None) -> int:
+def _at(reply: Reply, random: Random, byte: int | None, frame: int | None, event: str | tuple[str, int] | None) -> int:
     """The place as a number of bytes of the body."""
     body = _body(reply)
     if frame is not None:
@@ -462,7 +478,12 @@ def _event_at(reply: Reply, name: str, number: int) -> int:
 
 def _length(reply: Reply) -> str | None:
     head = head_of(reply)
-    return dict(head.headers).get("content-length") if head else None
+    return _header(head, "content-length") if head else None
+
+
+def _header(head: Head, name: str) -> str | None:
+    """A header's value; tapes keep names as they were received."""
+    return next((value for key, value in head.headers if key.lower() == name), None)
 
 
 # -- changes of a reply ----------------------------------------------------------------
@@ -658,7 +679,7 @@ def _sse(reply: Reply, quoted: bool) -> Reply:
 _APPLY: dict[str, Callable[..., Reply]] = {
     "refused": lambda reply, random: (End(0.0, "refused"),),
     "unanswered": lambda reply, random: (End(0.0, "timeout"),),
-    "disconnect": lambda reply, random: (End(0.0, "closed"),),
+    "disconnect": lambda reply, random, reset: (End(0.0, "reset" if reset else "closed"),),
     "reset": lambda reply, random, **place: _cut(reply, _at(reply, random, **place), "reset"),
     "close": lambda reply, random, **place: _cut(reply, _at(reply, random, **place), "closed"),
     "end": _end,
