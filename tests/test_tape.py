@@ -627,16 +627,65 @@ def test_each_way_of_cutting_cuts_where_it_says(name: str) -> None:
     assert all(b"".join(pieces) == body for pieces in chunks.values())
     assert {len(piece) for piece in chunks["every-byte"]} == {1}
     cuts = {how: set(accumulate(map(len, pieces))) - {len(body)} for how, pieces in chunks.items()}
+    recorded = set(accumulate(len(chunk.data) for chunk in data_of(tape.reply())))
+    for how in ("inside-codepoint", "inside-frame"):  # these are added to the cuts that there were
+        assert recorded - {len(body)} <= cuts[how]
+        cuts[how] -= recorded
     starts = list(accumulate((len(character.encode()) for character in body.decode()), initial=0))
     wide = [range(start + 1, stop) for start, stop in pairwise(starts) if stop - start > 1]
     assert cuts["inside-codepoint"]
     assert all(len(cuts["inside-codepoint"] & set(inside)) == 1 for inside in wide)
     assert len(cuts["inside-codepoint"]) == len(wide)
-    recorded = set(accumulate(len(chunk.data) for chunk in data_of(tape.reply())))
     assert len(cuts["inside-frame"]) == len(recorded)
-    assert not cuts["inside-frame"] & recorded
     assert all(body[cut : cut + 1].strip() for cut in cuts["inside-frame"])
     assert cuts[1] != cuts[2]
+
+
+@pytest.mark.parametrize("how", [*CUTS, 1, 2])
+@pytest.mark.parametrize("name", ["sora-2/kite-festival", "sora-2/lighthouse-remix"])
+def test_a_converted_answer_of_a_rechunked_tape_is_cut_too(name: str, how: int | Cut) -> None:
+    tape = Tape.load(name)
+    cut = tape.rechunk(how)
+    assert "chunking" not in repr(cut)
+    assert cut.chat.reply in (cut.reply(stream=True), cut.reply(stream=False))
+    for stream in (True, False):
+        was, now = tape.reply(stream=stream), cut.reply(stream=stream)
+        pieces = [chunk.data for chunk in data_of(now)]
+        assert b"".join(pieces) == body_of(was)
+        assert pieces != [chunk.data for chunk in data_of(was)]
+        assert {len(piece) for piece in pieces} == {1} or how != "every-byte"
+        assert (head_of(now), end_of(now)) == (head_of(was), end_of(was))
+
+
+def test_ways_of_cutting_are_combined() -> None:
+    tape = Tape.load("sora-2/kite-festival")
+    whole, stream = tape.reply(), tape.reply(stream=True)
+    for reply in (whole, stream):
+        asked = reply is stream
+        one, other = (tape.rechunk(how).reply(stream=asked) for how in ("inside-codepoint", "inside-frame"))
+        both = tape.rechunk("inside-codepoint").rechunk("inside-frame").reply(stream=asked)
+        cuts = [set(accumulate(len(chunk.data) for chunk in data_of(each))) for each in (one, other, both)]
+        assert cuts[0] | cuts[1] == cuts[2]
+
+
+def test_cuts_inside_keep_the_chunks_and_the_times_that_were_recorded() -> None:
+    later = {"t": 2.5, "data": 'data: {"choices":[{"delta":{"content":"."}}]}\n\n'}
+    tape = Tape.loads(lines(OK, HELLO, later, {"t": 3.0, "end": "eof"}))
+    for how in ("inside-codepoint", "inside-frame"):
+        pieces = data_of(tape.rechunk(how).reply())
+        assert b"".join(piece.data for piece in pieces if piece.t == 0.5) == HELLO["data"].encode()
+        assert {piece.t for piece in pieces} == {0.5, 2.5}
+
+
+@pytest.mark.parametrize("body", [b'"a"', b"> ok", HELLO["data"].encode(), HELLO["data"].encode() * 5])
+def test_any_seed_cuts_a_short_body_and_its_pieces_do_not_all_leave_at_the_end(body: bytes) -> None:
+    half = len(body) // 2
+    steps = (Head(0.0, 200), Data(1.0, body[:half]), Data(9.0, body[half:]), End(9.0))
+    tape = Tape("t", interactions=(Interaction(None, steps),))
+    for seed in range(200):
+        pieces = data_of(tape.rechunk(seed).reply())
+        assert len(pieces) >= min(len(body), 4)
+        assert pieces[0].t == 1.0
 
 
 def test_a_way_of_cutting_that_there_is_not_is_an_error_that_names_those_there_are() -> None:

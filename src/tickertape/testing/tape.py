@@ -18,7 +18,7 @@ import random
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
@@ -67,6 +67,8 @@ class Tape:
     interactions: tuple[Interaction, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the header holds; kept."""
+    chunking: tuple[int | Cut, ...] = field(default=(), compare=False, repr=False)
+    """How `rechunk` has cut it, in order: converted replies are cut so too. Not saved."""
 
     # -- loading and saving ---------------------------------------------------------
 
@@ -174,10 +176,15 @@ class Tape:
         converted answer are spread over the time that it took; a stream that was
         cut is, asked for as a whole, cut before it begins. `include_usage` is
         `stream_options.include_usage`; a stream that was recorded stays as it was.
+        A tape that was rechunked gives converted answers in such pieces too.
         """
         asked = stream, include_usage, index
         if asked not in self._replies:
-            self._replies[asked] = self._converted(*asked)
+            reply = self._converted(*asked)
+            if reply is not self.interactions[index].reply:
+                for how in self.chunking:
+                    reply = _recut(reply, how, _seeded(how))
+            self._replies[asked] = reply
         return self._replies[asked]
 
     @cached_property
@@ -211,36 +218,49 @@ class Tape:
     def rechunk(self, how: int | Cut) -> Tape:
         """The same bytes in other chunks: random ones by a seed, or all cut where it hurts.
 
-        A piece leaves when its last byte did. The same seed gives the same pieces.
+        A seed and "every-byte" cut anew; the others add their cuts to the chunks that there are, so
+        that they can be combined. A piece leaves when its last byte did. The same seed gives the same pieces.
         """
-        rng = random.Random(how) if isinstance(how, int) else None
+        rng = _seeded(how)
         if rng is None and how not in get_args(Cut):
             raise TapeError(f"no way to cut: {how!r}; expected a seed or one of {', '.join(get_args(Cut))}")
-        return replace(self, interactions=tuple(_rechunked(each, how, rng) for each in self.interactions))
+        interactions = tuple(_rechunked(each, how, rng) for each in self.interactions)
+        return replace(self, interactions=interactions, chunking=(*self.chunking, how))
+
+
+def _seeded(how: int | Cut) -> random.Random | None:
+    return random.Random(how) if isinstance(how, int) else None
 
 
 def _rechunked(interaction: Interaction, how: int | Cut, rng: random.Random | None) -> Interaction:
-    reply, body = interaction.reply, body_of(interaction.reply)
-    chunks = [step for step in reply if isinstance(step, Data)]
-    ends, total = [], 0
-    for chunk in chunks:
-        ends.append(total := total + len(chunk.data))
-    cuts = [0, *_cuts(body, how, rng), len(body)] if body else [0]
-    pieces = [Data(chunks[bisect_left(ends, stop)].t, body[start:stop]) for start, stop in pairwise(cuts)]
-    lead = [step for step in reply if isinstance(step, Head)]
-    more = len(pieces) - len(chunks)
+    reply = _recut(interaction.reply, how, rng)
+    more = len(reply) - len(interaction.reply)
     # Notes before the data stay there, those among them or behind move with the end.
-    first = len(lead) + (interaction.request is not None)
+    first = sum(isinstance(step, Head) for step in reply) + (interaction.request is not None)
     notes = tuple((at if at <= first else max(first, at + more), text) for at, text in interaction.notes)
-    return replace(interaction, reply=(*lead, *pieces, end_of(reply)), notes=notes)
+    return replace(interaction, reply=reply, notes=notes)
+
+
+def _recut(reply: Reply, how: int | Cut, rng: random.Random | None) -> Reply:
+    body = body_of(reply)
+    chunks = [step for step in reply if isinstance(step, Data)]
+    ends = list(accumulate(len(chunk.data) for chunk in chunks))
+    cuts = {*_cuts(body, how, rng), len(body)}
+    if how in ("inside-codepoint", "inside-frame"):
+        cuts.update(ends)
+    stops = sorted(cuts - {0})
+    pieces = [Data(chunks[bisect_left(ends, stop)].t, body[start:stop]) for start, stop in pairwise([0, *stops])]
+    return (*(step for step in reply if isinstance(step, Head)), *pieces, end_of(reply))
 
 
 def _cuts(body: bytes, how: int | Cut, rng: random.Random | None) -> Iterator[int]:
     """Where pieces end, without the end of the body."""
     if rng is not None:
+        # Bytes, lines and whole frames: each kind of piece hides other mistakes. None is more than a
+        # quarter, or a short body would come whole, and at the time of its last byte.
+        longest = [min(size, max(1, len(body) // 4)) for size in (1, 9, 99, 999)]
         at = 0
-        # Bytes, lines and whole frames: each kind of piece hides other mistakes.
-        while (at := at + rng.randint(1, rng.choice((1, 9, 99, 999)))) < len(body):
+        while (at := at + rng.randint(1, rng.choice(longest))) < len(body):
             yield at
     elif how == "every-byte":
         yield from range(1, len(body))
