@@ -629,7 +629,16 @@ def test_it(fake_relay, monkeypatch):
     monkeypatch.chdir("deep")
     fake_relay.play("two")
     ask(), ask(), ask(), ask()
-""").assert_outcomes(passed=1)
+
+def test_a_tape_is_loaded_from_there_too(fake_relay, relay_server):
+    from tickertape.testing import Tape
+    fake_relay.play(Tape.load("two").rechunk(1))
+    ask(), ask()
+
+def test_and_where_the_server_alone_is(relay_server):
+    from tickertape.testing import Tape
+    relay_server.play(Tape.load("two"), optional=True)
+""").assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize("flags", [(), ("-n", "1")], ids=["here", "xdist"])

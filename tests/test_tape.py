@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import tickertape
 from tickertape import TapeError
+from tickertape.testing import FakeRelay, RelayServer
 from tickertape.testing._facts import Interaction
 from tickertape.testing._gallery import find, gallery, names_in
 from tickertape.testing._wire import Data, End, Ending, Head, Reply, Request, body_of, end_of, head_of
@@ -449,6 +451,55 @@ def test_a_name_is_looked_for_in_the_folder_of_the_project_and_then_in_the_galle
     assert find("sora-2/kite-festival", [tmp_path / "nowhere", tmp_path]) == path
 
 
+def test_without_a_folder_a_name_is_looked_for_where_the_relay_around_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("tests/tapes", "environment", "outer", "inner"):
+        write(tmp_path / folder / "sora-2" / "kite-festival.md", f"> ID: `{folder.replace('/', '_')}`")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TICKERTAPE_TAPES", raising=False)
+
+    def found() -> str | None:
+        return Tape.load("sora-2/kite-festival").task.task_id
+
+    assert found() == "tests_tapes"
+    with FakeRelay():  # a relay that names none
+        assert found() == "tests_tapes"
+        monkeypatch.setenv("TICKERTAPE_TAPES", "environment")
+        assert found() == "environment"
+    with RelayServer(tapes="outer", strict=False) as server, FakeRelay():
+        assert found() == "outer"
+        with FakeRelay(tapes="inner", strict=False) as relay:
+            assert found() == "inner"
+            relay.play("sora-2/kite-festival")
+            relay.play(Tape.load("sora-2/kite-festival"))
+            plays = [play.source for play in relay._relay.plays]
+            assert plays[0] == plays[1]
+        server.reset(tapes="inner")
+        assert found() == "inner"
+    assert found() == "environment"
+    monkeypatch.delenv("TICKERTAPE_TAPES")
+    monkeypatch.chdir(tmp_path / "outer")
+    assert found() == Tape.load("sora-2/kite-festival", folder=FIXTURES).task.task_id
+
+
+def test_relays_and_records_without_a_folder_take_the_one_that_a_tape_is_loaded_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tape.loads(lines(OK, HELLO, END)).save(tmp_path / "tests" / "tapes" / "checkout" / "cat.jsonl")
+    monkeypatch.chdir(tmp_path)
+    with FakeRelay(strict=False) as relay:
+        relay.play("checkout/cat")
+        relay.play(Tape.load("checkout/cat").rechunk(1))
+    with RelayServer(strict=False) as server:
+        server.play("checkout/cat")
+        assert "checkout/cat" in httpx.get(f"{server.url}/__tickertape__/tapes").json()["tapes"]
+        assert httpx.post(f"{server.url}/__tickertape__/play", json={"tape": "checkout/cat"}).status_code == 201
+    recording = FakeRelay(tape="checkout/cat", record="none")._recording
+    assert recording is not None
+    assert recording.episodes.tape == Tape.load("checkout/cat")
+
+
 def test_of_several_files_of_one_name_the_one_that_tells_most_wins(tmp_path: Path) -> None:
     for suffix in (".txt", ".md", ".sse", ".json", ".jsonl"):
         path = write(tmp_path / f"v1.5{suffix}", "")
@@ -510,6 +561,18 @@ def test_a_name_that_is_nowhere_is_answered_with_the_nearest_and_where_it_was_lo
         Tape.load("timed-out")
     with pytest.raises(TapeError, match="nothing is named like it"):
         Tape.load("xqzw")
+
+
+def test_where_there_is_no_folder_of_the_project_the_error_says_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TapeError) as raised:
+        Tape.load("checkout/cat.jsonl")
+    assert str(raised.value) == (
+        "no tape 'checkout/cat.jsonl' in the gallery (there is no tests/tapes here; tapes= or TICKERTAPE_TAPES names "
+        "another folder of your own), and no such file; nothing is named like it; 'tickertape list' shows all names"
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from .._errors import TapeError, TickertapeError
-from ._gallery import gallery, names_in
+from ._gallery import gallery, names_in, project_folders
 from ._inspect import Reading, detail, medium_of, summary, unread
 from ._orders import failed, played
 from ._ranges import ranged
@@ -178,10 +178,7 @@ class Desk:
         return _json({"session": session.name, "passed": passed, "findings": found, **told})
 
     async def tapes(self, request: Request) -> Response:
-        folder = self._sessions.options.tapes
-        own: set[str] = set()
-        if folder is not None:
-            own = names_in(folder)
+        own = [name for folder in project_folders(self._sessions.options.tapes) for name in names_in(folder)]
         return _json({"tapes": sorted({*own, *gallery()})})
 
     async def call(self, request: Request) -> Response:

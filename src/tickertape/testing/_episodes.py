@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .._errors import TapeError, TickertapeError
 from . import _files, _standin
-from ._gallery import _no_name, find, gallery_folder, stem_of
+from ._gallery import _no_name, find, gallery_folder, project_folders, stem_of
 from .recorder import MAX_MEDIA, Recorder
 from .redaction import Redactor
 from .tape import Tape
@@ -177,7 +177,7 @@ def episodes_of(tape: Any, folder: Any, mode: Mode, redactor: Redactor | None = 
     if isinstance(tape, str):
         if reason := _no_name(tape):
             raise RecordError(f"tape={tape[:80]!r}: no name of a tape: {reason}; expected 'family/name'")
-        tape = Path(folder or ".") / f"{stem_of(tape)}.jsonl"
+        tape = next(iter(project_folders(folder)), Path()) / f"{stem_of(tape)}.jsonl"
     path = Path(tape)
     if path.suffix != ".jsonl":
         raise RecordError(f"tape={str(path)!r}: a tape is recorded as .jsonl; rename it")

@@ -7,14 +7,17 @@ control call over HTTP, so it is a name and no path: it cannot leave its folder.
 from __future__ import annotations
 
 import difflib
+import os
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from .._errors import TapeError
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Folder = str | os.PathLike[str] | None
 
 SUFFIXES = (".jsonl", ".json", ".sse", ".md", ".txt")
 """What a tape may be, in the order in which files of one name win."""
@@ -47,6 +50,39 @@ def names_in(folder: str | os.PathLike[str]) -> set[str]:
 def stem_of(name: str) -> str:
     """A file's name without the suffix of a tape; a name may hold dots (`gpt-image-1.5/cat`)."""
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+# -- the project's own folder ---------------------------------------------------------------
+
+_entered: list[Callable[[], Folder]] = []
+"""What tells the folder of each relay that is entered; the innermost last."""
+
+
+@contextmanager
+def entered(tapes: Callable[[], Folder]) -> Iterator[None]:
+    """Names without a folder are looked for in this relay's, as long as it is entered."""
+    _entered.append(tapes)
+    try:
+        yield
+    finally:
+        _entered.remove(tapes)
+
+
+def project_tapes() -> Path:
+    """The folder of the project's own tapes, there or not, as the plugin finds it without its ini file."""
+    return Path(os.environ.get("TICKERTAPE_TAPES") or "tests/tapes")
+
+
+def project_folders(given: Folder = None) -> list[Path]:
+    """Where a name is looked for before the gallery: the folder that was given, or that of the innermost relay
+    entered, or that of `TICKERTAPE_TAPES`, or `tests/tapes` where it is there; at most one."""
+    told = (given, *(tapes() for tapes in reversed(_entered)), os.environ.get("TICKERTAPE_TAPES") or None)
+    if (folder := next((each for each in told if each is not None), None)) is not None:
+        return [Path(folder)]
+    return [folder] if (folder := project_tapes()).is_dir() else []
+
+
+# -- finding --------------------------------------------------------------------------------
 
 
 def find(name: str, folders: Iterable[str | os.PathLike[str]] = ()) -> Path:
@@ -107,6 +143,10 @@ def _missing(name: str, looked_in: list[Path]) -> str:
     near = near or difflib.get_close_matches(name, known, n=3)
     nearest = f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else "nothing is named like it;"
     where = ", ".join([*map(str, looked_in[:-1]), "the gallery"])
+    if len(looked_in) == 1:
+        where += " (there is no tests/tapes here; tapes= or TICKERTAPE_TAPES names another folder of your own)"
+    if stem_of(name) != name:
+        where += ", and no such file"
     return f"no tape {_shown(name)} in {where}; {nearest} 'tickertape list' shows all names"
 
 

@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._errors import TickertapeError
-from ._gallery import find
+from ._gallery import find, project_folders
 from .faults import Fault
 from .scenario import Scenario
 from .tape import Tape
@@ -103,7 +103,7 @@ def played(body: dict[str, Any], folder: str | os.PathLike[str] | None) -> tuple
         return scenario(body["scenario"]), options
     name = _typed("tape", body["tape"], str)
     # By `find` alone: a name from outside never becomes a path.
-    return Tape.load(find(name, [] if folder is None else [folder])), options
+    return Tape.load(find(name, project_folders(folder))), options
 
 
 def failed(body: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import TapeError
-from ._gallery import find, gallery, gallery_folder, names_in, stem_of
+from ._gallery import find, gallery, gallery_folder, names_in, project_tapes, stem_of
 from ._shape import task_of
 from .tape import Tape
 from .verify import as_gallery
@@ -54,11 +54,6 @@ class Entry:
     def as_dict(self) -> dict[str, Any]:
         """The entry as JSON data."""
         return {**asdict(self), "used_by": list(self.used_by)}
-
-
-def project_tapes() -> Path:
-    """The folder of the project's own tapes, as the plugin finds it without its ini file."""
-    return Path(os.environ.get("TICKERTAPE_TAPES") or "tests/tapes")
 
 
 def catalogue(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .._errors import TickertapeError
 from ._clock import RealClock, VirtualClock
 from ._errors import UnplayedError
+from ._gallery import entered
 from ._guard import guarded
 from ._relay import Relay
 from ._router import RelayRouter
@@ -48,7 +49,8 @@ class FakeRelay:
     swallowed the error, and `UnplayedError` when something was never asked for.
 
     base_url   answer only clients of this address; by default any host
-    tapes      the folder of the project's own tapes; the built-in gallery follows it
+    tapes      the folder of the project's own tapes; the built-in gallery follows it. None: that of the relay around
+               this one, of `TICKERTAPE_TAPES`, or `tests/tapes`
     speed      None: virtual time, nothing waits. 1.0: as recorded. 10.0: ten times as fast
     seed       of all randomness
     validate   refuse what a relay refuses: no key, no model, no messages (400 and 401)
@@ -212,6 +214,7 @@ class FakeRelay:
                 stack.enter_context(pools_told())
             # By name at each refusal: reset() begins a new list.
             stack.enter_context(guarded(lambda error: self._relay.missed.append(error), self._options["allow_hosts"]))
+            stack.enter_context(entered(lambda: self._options["tapes"]))
             if isinstance(self.clock, VirtualClock) and self._options["patch_time"]:
                 stack.enter_context(self.clock.patched())
             self._stack = stack.pop_all()

@@ -13,6 +13,7 @@ import asyncio
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from uvicorn.server import ServerState
 from .._errors import TickertapeError
 from . import _guard
 from ._app import app
+from ._gallery import entered
 from ._session import Options, Session, Sessions
 from ._transport import Connection
 from .scenario import DEFAULTS, Scenario
@@ -61,7 +63,7 @@ class RelayServer:
     and `close()` do without that, for a server that serves many tests with
     `reset()` between them.
 
-    tapes          the folder of the project's own tapes; the built-in gallery follows it
+    tapes          the folder of the project's own tapes; the built-in gallery follows it. None: as of `FakeRelay`
     speed          0: no pauses. 1.0: as recorded. 10.0: ten times as fast
     seed           of all randomness
     validate       refuse requests that a relay would not take
@@ -95,6 +97,7 @@ class RelayServer:
         self._listening: socket.socket | None = None
         self._sessions: Sessions | None = None
         self._url = ""
+        self._entered = ExitStack()
 
     # -- where it is ----------------------------------------------------------------------
 
@@ -267,17 +270,20 @@ class RelayServer:
         return self._sessions
 
     def __enter__(self) -> RelayServer:
-        return self.start()
+        self.start()
+        self._entered.enter_context(entered(lambda: self._options.tapes))
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._entered.close()
         self.close()
         if error is None:
             self.verify()
 
     async def __aenter__(self) -> RelayServer:
-        return self.start()
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

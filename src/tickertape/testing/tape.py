@@ -26,7 +26,7 @@ from .._errors import TapeError
 from ..responses import parse_response
 from . import _chat, _facts, _files
 from ._facts import Interaction
-from ._gallery import SUFFIXES, find, gallery, stem_of
+from ._gallery import SUFFIXES, find, gallery, project_folders, stem_of
 from ._wire import Data, Head, Reply, Request, body_of, end_of, head_of, streamed, whole
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ class Tape:
 
         A path is a `Path`, or a text with the suffix of a tape that names a file
         there is; anything else is a name, looked for in `folder`, then in the
-        gallery. Of several files of one name `.jsonl`, `.json`, `.sse`, `.md`,
-        `.txt` win in this order. A name that is not trusted goes through
-        `_gallery.find` first: it may not become a path.
+        gallery. Without `folder` it is that of the innermost relay entered, or of
+        `TICKERTAPE_TAPES`, or `tests/tapes` where it is there. Of several files of one
+        name `.jsonl`, `.json`, `.sse`, `.md`, `.txt` win in this order. A name that is
+        not trusted goes through `_gallery.find` first: it may not become a path.
 
         A bare body is sent with 200, as relays that wrap their errors do, unless
         `NAME.response.json` tells another status; in a folder named `errors` an
@@ -91,7 +92,7 @@ class Tape:
         path = Path(name_or_path)
         is_path = isinstance(name_or_path, os.PathLike) or (path.suffix.lower() in SUFFIXES and os.path.isfile(path))
         if not is_path:
-            path = find(str(name_or_path), [] if folder is None else [folder])
+            path = find(str(name_or_path), project_folders(folder))
         name = stem_of(f"{path.parent.name}/{path.name}".lstrip("/") if is_path else str(name_or_path))
         siblings = {}
         for kind in ("request", "response"):
