@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from itertools import accumulate, pairwise
@@ -39,6 +40,8 @@ Fact = dict[str, Any]
 OK: Fact = {"response": {"status": 200, "headers": {}}}
 HELLO: Fact = {"t": 0.5, "data": 'data: {"choices":[{"delta":{"content":"> 排队中"}}]}\n\n'}
 END: Fact = {"t": 1.0, "end": "eof"}
+GZIP: Fact = {"response": {"status": 200, "headers": {"content-encoding": "gzip"}}}
+IMAGE: Fact = {"response": {"status": 200, "headers": {"content-type": "image/jpeg"}}}
 
 
 def data_of(reply: Reply) -> list[Data]:
@@ -289,6 +292,54 @@ def test_what_is_wrong_with_a_tape_is_told_with_its_line_and_a_remedy(text: str 
     assert ";" in str(raised.value)
 
 
+NULL: Fact = {"t": 0, "data": "null"}
+UTF_16: Fact = {"t": 0, "b64": base64.b64encode(HELLO["data"].encode("utf-16")).decode()}
+PNG: Fact = {"t": 0, "b64": base64.b64encode(b"\x89PNG\r\n\x1a\n1234").decode()}
+JPEG: Fact = {"t": 0, "b64": base64.b64encode(b"\xff\xd8\xff").decode()}
+POLL: Fact = {"t": 0, "data": '{"id": "task_1", "status": "completed"}'}
+IMAGES: Fact = {"t": 0, "data": '{"data": [{"url": "https://cdn.example/b.png"}]}'}
+
+
+@pytest.mark.parametrize(
+    ("response", "body", "told", "remedy"),
+    [
+        (OK, NULL, "the body is null", "expected a completion, a stream, a task's status or an error"),
+        (OK, {**NULL, "data": "true"}, "the body is true or false", "expected a completion"),
+        (OK, {**NULL, "data": " 42\n"}, "the body is a number", "expected a completion"),
+        (OK, {**NULL, "data": "{}"}, "the body of 2 bytes says nothing: no content, no status, no error", "record it"),
+        (GZIP, PNG, "the body is compressed (gzip)", "store it decoded, and take the header content-encoding out"),
+        (GZIP, HELLO, "the body is compressed (gzip)", "store it decoded"),
+        (OK, UTF_16, "the body is UTF-16", "relays write UTF-8, convert it"),
+        (
+            OK,
+            PNG,
+            "the body is no text (its first bytes are 89 50 4e 47 0d 0a 1a 0a)",
+            "add the request that it answered",
+        ),
+        (IMAGE, JPEG, "the body is no text (media (image/jpeg))", "add the request that it answered before it"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_refused_with_a_remedy(
+    response: Fact, body: Fact, told: str, remedy: str
+) -> None:
+    with pytest.raises(TapeError) as raised:
+        Tape.loads(lines(response, body, END))
+    assert str(raised.value).startswith(f"tape, line 4: {told}, in the answer that ends here; {remedy}")
+
+
+@pytest.mark.parametrize(("response", "body"), [(OK, POLL), (OK, IMAGES), (OK, NULL), (IMAGE, JPEG)])
+def test_behind_another_an_answer_without_a_request_must_read_as_one(response: Fact, body: Fact) -> None:
+    with pytest.raises(TapeError) as raised:
+        Tape.loads(lines(OK, HELLO, END, response, body, END))
+    assert str(raised.value) == (
+        "tape, line 7: an answer without a request, behind another one, that reads as no chat answer; add its request "
+        'before it, such as {"request": {"method": "GET", "path": "/v1/videos/task_1"}}'
+    )
+    asked: Fact = {"request": {"method": "GET", "path": "/v1/videos/task_1"}}
+    kept = Tape.loads(lines(OK, HELLO, END, asked, response, body, END)).interactions
+    assert [each.is_chat for each in kept] == [True, False]
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -299,9 +350,17 @@ def test_what_is_wrong_with_a_tape_is_told_with_its_line_and_a_remedy(text: str 
         ({"response": {"status": 502}}, END),
         ({"request": {"method": "GET", "path": "/a.png"}}, OK, {"t": 0.1, "b64": "iVBORw=="}, END),
         (OK, {"t": 0.1, "data": '{"status": "queued"}'}, END),
+        (OK, HELLO, END, OK, {**HELLO, "data": HELLO["data"] + ": \0\n\n"}, END),
+        (OK, HELLO, END, {"response": {"status": 404}}, END),
+        (OK, HELLO, END, OK, {"t": 0.1, "data": '{"error": {"message": "overloaded"}}'}, END),
+        (OK, HELLO, END, OK, {"t": 0.1, "data": '{"status":'}, {"t": 1, "end": "reset"}),
+        (OK, {"t": 0.1, "data": '"data: {\\"choices\\": [{\\"delta\\": {\\"content\\": \\"hi\\"}}]}"'}, END),
+        (OK, {"t": 0.1, "data": "upstream busy"}, END),
+        (OK, HELLO, END, {"request": {"method": "GET", "path": "/source/1"}}, OK, {"t": 0, "data": "null"}, END),
+        (OK, HELLO, END, {"request": {"method": "GET", "path": "/source/1"}}, OK, END),
     ],
 )
-def test_an_answer_may_be_empty_where_that_is_what_was_recorded(facts: tuple[dict[str, Any], ...]) -> None:
+def test_an_answer_may_be_empty_or_odd_where_that_is_what_was_recorded(facts: tuple[dict[str, Any], ...]) -> None:
     tape = Tape.loads(lines(*facts))
     assert Tape.loads(tape.dumps()) == tape
 
@@ -411,6 +470,13 @@ def test_an_error_has_the_status_of_its_category_in_a_folder_of_errors_only(
         ("a.md", b"\xff", "not UTF-8 at byte 0; convert it"),
         ("a.json", b"> hi", "no JSON (Expecting value: line 1 column 1 (char 0)); mend it, or name a stream .sse"),
         ("a.json", b'{"choices": []}', "says nothing"),
+        ("a.json", b"{}", "the body of 2 bytes says nothing"),
+        ("a.json", b"null", "the body is null; expected a completion, a stream, a task's status or an error"),
+        (
+            "a.json",
+            json.dumps({"choices": [{"message": {"content": "hi"}}]}).encode("utf-16"),
+            "the body is UTF-16; relays",
+        ),
         ("a.sse", b"hello", "no frame at its start; expected lines of 'data: …'"),
         ("a.sse", b"data: [DONE]\n\n", "says nothing"),
         ("a.yaml", b"tape: 1", "the suffix '.yaml' is not that of a tape; name it .jsonl, .json, .sse, .md, .txt"),

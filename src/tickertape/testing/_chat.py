@@ -44,7 +44,16 @@ def dump(value: Any, *, sort_keys: bool = False) -> bytes:
 
 def is_stream(body: bytes) -> bool:
     """Whether a body is server-sent events, by how it begins."""
-    return _kind(body[:256].decode("utf-8", "ignore").lstrip(" \t\r\n\ufeff"), body=True) == "sse"
+    return _begins_as(body) == "sse"
+
+
+def is_text(body: bytes) -> bool:
+    """Whether a body is neither events, nor JSON, nor a page, by how it begins."""
+    return _begins_as(body) in ("content", "")
+
+
+def _begins_as(body: bytes) -> str:
+    return _kind(body[:256].decode("utf-8", "ignore").lstrip(" \t\r\n\ufeff"), body=True)
 
 
 def frames_of(body: bytes) -> list[bytes]:

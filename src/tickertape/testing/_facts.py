@@ -23,14 +23,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 from urllib.parse import urlsplit
 
 from .._errors import TapeError
 from .._poll import is_poll
 from ..envelope import ResponseReader
-from ..events import LineEnd, Parameters
-from ._chat import dump
+from ..events import LineEnd, Parameters, Text
+from ._chat import dump, is_text
 from ._gallery import SUFFIXES as TAPES
 from ._rewrite import opaque
 from ._wire import Data, End, Ending, Head, Reply, Request, body_of, end_of, head_of
@@ -83,28 +83,84 @@ class Interaction:
         return head is not None and 200 <= head.status < 300 and head.status != 204
 
 
-def unreadable(interaction: Interaction) -> str | None:
+class Unread(NamedTuple):
+    """Why an answer cannot be read, and how to mend it where that is not to record it again."""
+
+    found: str
+    remedy: str = ""
+
+
+def unreadable(interaction: Interaction) -> Unread | None:
     """Why the body of a chat answer cannot be read; None when it can, or need not be: an answer
     that is no success, was cut on purpose, or is no chat at all may have any body."""
     if not (interaction.is_chat and interaction.succeeded and end_of(interaction.reply).how == "eof"):
         return None
     body = body_of(interaction.reply)
     if not body.strip():
-        return "the body is empty"
+        return Unread("the body is empty")
+    head = head_of(interaction.reply)
+    kind = opaque({name.lower(): value for name, value in head.headers} if head else {}) or ""
+    if kind.startswith("compressed"):
+        return Unread(f"the body is {kind}", "store it decoded, and take the header content-encoding out")
+    if (encoding := _other_encoding(body)) is not None:
+        return Unread(f"the body is {encoding}", "relays write UTF-8, convert it")
+    if is_text(body) and (body.translate(None, _CONTROLS) != body or (kind and not _is_utf_8(body))):
+        kind = kind or f"its first bytes are {body[:8].hex(' ')}"
+        return Unread(f"the body is no text ({kind})", "add the request that it answered before it")
+    value = _json(body)
+    if value is None or isinstance(value, bool | int | float):
+        return Unread(f"the body is {_kind_of(value)}", "expected a completion, a stream, a task's status or an error")
     reader = ResponseReader()
     events = [*reader.feed(body), *reader.close()]
     envelope = reader.task.envelope
-    # A bare object is read as an echo; it is an answer only in a message.
-    told = [event for event in events if envelope is not None or not isinstance(event, LineEnd | Parameters)]
-    if told or reader.task.error is not None or (envelope is not None and envelope.reasoning):
+    # A bare object is read as an echo, or as prose; it is an answer only in a message.
+    no_answer = (LineEnd, Parameters, *((Text,) if isinstance(value, dict) else ()))
+    told = [event for event in events if envelope is not None or not isinstance(event, no_answer)]
+    is_bare = envelope is None and isinstance(value, dict) and reader.task.text
+    if told or (reader.task.error is not None and not is_bare) or (envelope is not None and envelope.reasoning):
         return None
-    try:
-        if is_poll(json.loads(body)):
-            return None
-    except (ValueError, RecursionError, AttributeError, TypeError):
-        pass
+    if isinstance(value, dict) and is_poll(value):
+        return None
     bad = f", {envelope.bad_frames} of its frames are no JSON" if envelope is not None and envelope.bad_frames else ""
-    return f"the body of {len(body)} bytes says nothing: no content, no status, no error{bad}"
+    return Unread(f"the body of {len(body)} bytes says nothing: no content, no status, no error{bad}")
+
+
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\n\v\f\r\x1b"})
+"""What no text holds, and any picture does."""
+_NO_JSON: Any = object()
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _is_utf_8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _other_encoding(body: bytes) -> str | None:
+    """`UTF-16`, where a body is text in it."""
+    encoding = json.detect_encoding(body)
+    try:
+        body.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return None if encoding.startswith("utf-8") else encoding.upper()[:6]
+
+
+def _is_task(body: bytes) -> bool:
+    """Whether a body tells of a task and is no chat answer: a poll's, or that of another route."""
+    value = _json(body)
+    return (
+        isinstance(value, dict) and "choices" not in value and (is_poll(value) or isinstance(value.get("data"), list))
+    )
 
 
 # -- writing ------------------------------------------------------------------------
@@ -316,8 +372,16 @@ class FactReader:
             self._fail("a response from a connection that was refused", 'end it with "reset" or "closed"')
         self._add(End(t, how))
         reply = tuple(self._steps)
-        if reason := unreadable(Interaction(self._request, reply)):
-            self._fail(f"{reason}, in the answer that ends here", "record it again, or end it as it was cut")
+        interaction = Interaction(self._request, reply)
+        told = unreadable(interaction)
+        if self._request is None and self._done and (told or (interaction.succeeded and _is_task(body_of(reply)))):
+            self._fail(
+                "an answer without a request, behind another one, that reads as no chat answer",
+                'add its request before it, such as {"request": {"method": "GET", "path": "/v1/videos/task_1"}}',
+            )
+        if told:
+            remedy = told.remedy or "record it again, or end it as it was cut"
+            self._fail(f"{told.found}, in the answer that ends here", remedy)
         self._done.append((self._request, reply, self._notes))
         self._begin()
 

@@ -173,8 +173,8 @@ def read(
     for entry in entries:
         why = None if everything or _is_wanted(entry, named) else "no answer of a relay; --all takes it too"
         interaction = _interaction(entry)
-        if why is None and (reason := _facts.unreadable(interaction)):
-            why = f"{reason}; record it again"
+        if why is None and (unread := _facts.unreadable(interaction)):
+            why = f"{unread.found}; {unread.remedy or 'record it again'}"
         if why is not None:
             left.append(f"{entry.where}: {_asked(entry)}: {why}")
             continue

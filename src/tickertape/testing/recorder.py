@@ -203,8 +203,10 @@ def tape_of(name: str, interactions: Iterable[Interaction], recorded: datetime) 
 def save(tape: Tape, path: Path) -> None:
     """Write a recorded tape. Raises `TapeError`, also for one that could not be loaded again."""
     for number, interaction in enumerate(tape.interactions, 1):
-        if reason := unreadable(interaction):
-            raise TapeError(f"{path}: not written: in interaction {number} {reason}; ask for what can be read again")
+        if told := unreadable(interaction):
+            raise TapeError(
+                f"{path}: not written: in interaction {number} {told.found}; ask for what can be read again"
+            )
     tape.save(path)
 
 

@@ -307,8 +307,8 @@ def _bare(data: bytes, suffix: str, name: str, where: str, siblings: dict[str, A
             content_type="application/json",
         )
     interaction = Interaction(request, reply)
-    if reason := _facts.unreadable(interaction):
-        fail(reason, "record it again, or give it a suffix that tells what it is")
+    if told := _facts.unreadable(interaction):
+        fail(told.found, told.remedy or "record it again, or give it a suffix that tells what it is")
     return interaction
 
 
