@@ -53,8 +53,20 @@ def test_a_model_writes_the_echo_and_the_server_a_status_at_a_time() -> None:
         *"..",
         "\n\n>🏃 进度 36..",
         "72..",
-        "\n\n> 生成完成 ✅\n\n![a](https://cdn.example/a.png)\n\n再见",
+        "\n\n> 生成完成 ✅",
+        "\n\n![a](https://cdn.example/a.png)",
+        "\n\n再见",
     ]
+
+
+def test_what_the_server_writes_at_once_is_cut_at_its_lines() -> None:
+    lines = [
+        "![a](https://cdn.example/a.png)",
+        "\r\n\r\n![b](https://cdn.example/b.png)",
+        "\n[下载](https://cdn.example/c)\n\n",
+    ]
+    assert _chat.deltas_of("".join(lines)) == ["", *lines]
+    assert _chat.deltas_of("\n") == ["", "\n"]
 
 
 def test_prose_is_all_written_by_the_model() -> None:
@@ -168,6 +180,112 @@ def test_an_error_after_some_content_stands_in_the_message_and_alone_it_is_the_b
     assert again[-1] == {"error": error}
     assert all(chunk.get("choices", [{}])[0].get("finish_reason") is None for chunk in again)
     assert _chat.to_completion(frame) == {"error": error}
+
+
+def frame(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return b"data: " + _chat.dump({"id": "chatcmpl-1", "created": 7, "model": "m", "choices": [choice]}) + b"\n\n"
+
+
+def said(body: dict[str, Any] | None) -> list[tuple[int, str | None, str]]:
+    assert body is not None
+    return [(each["index"], each["message"]["content"], each["finish_reason"]) for each in body["choices"]]
+
+
+def test_several_choices_keep_their_deltas_and_their_finish_apart() -> None:
+    whole = _chat.completion("one", **HEAD)
+    whole["choices"] += [
+        {
+            "index": 1,
+            "message": {"role": "assistant", "content": "![a](https://cdn.example/a.png)"},
+            "finish_reason": "length",
+        },
+        {"index": 2, "message": {"role": "assistant", "content": "three"}, "finish_reason": "content_filter"},
+    ]
+    stream = _chat.to_stream(whole, include_usage=True)
+    told = [choice for chunk in chunks(stream) for choice in chunk["choices"]]
+    for index, (content, finish) in enumerate([("one", "stop"), (None, "length"), ("three", "content_filter")]):
+        mine = [choice for choice in told if choice["index"] == index]
+        assert mine[0]["delta"] == {"role": "assistant", "content": ""}
+        assert [choice["finish_reason"] for choice in mine] == [None] * (len(mine) - 1) + [finish]
+        assert content in (None, "".join(choice["delta"].get("content", "") for choice in mine))
+    assert _chat.to_completion(joined(stream)) == whole
+    assert tickertape.parse_response(joined(stream)).text == tickertape.parse_response(whole).text
+
+
+def test_choices_of_a_stream_stay_apart_where_they_end_or_come_back() -> None:
+    ended = [frame(1, {"content": "b"}), frame(0, {"content": "a"}), frame(1, {}, "length"), frame(0, {}, "STOP")]
+    assert said(_chat.to_completion(b"".join(ended))) == [(0, "a", "stop"), (1, "b", "length")]
+    broken_off = [frame(0, {"content": "a"}), frame(1, {"content": "b"}), frame(0, {"content": "a"})]
+    assert said(_chat.to_completion(b"".join(broken_off))) == [(0, "aa", "stop"), (1, "b", "stop")]
+    choices = [{"message": {"content": "a"}}, {"message": {"content": "b"}}]
+    assert {
+        chunk["choices"][0]["index"] for chunk in chunks(_chat.to_stream({"choices": choices}, include_usage=False))
+    } == {0, 1}
+
+
+def test_choices_that_only_number_what_is_written_are_one_message() -> None:
+    growing = [
+        frame(0, {"role": "assistant", "content": "a"}),
+        frame(1, {"content": "b"}),
+        frame(2, {"content": "c"}, "stop"),
+    ]
+    assert said(_chat.to_completion(b"".join(growing))) == [(0, "abc", "stop")]
+
+
+CALL: dict[str, Any] = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "draw", "arguments": '{"prompt": "猫"}'},
+}
+
+
+@pytest.mark.parametrize("content", [None, "I draw."])
+def test_tool_calls_go_along_in_small_pieces_and_so_does_their_finish(content: str | None) -> None:
+    whole = _chat.completion(content, **HEAD, finish_reason="tool_calls")
+    whole["choices"][0]["message"]["tool_calls"] = [CALL, {**CALL, "id": "call_2"}]
+    stream = _chat.to_stream(whole, include_usage=True)
+    for chunk in chunks(stream):
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+    deltas = [choice["delta"] for chunk in chunks(stream) for choice in chunk["choices"]]
+    assert deltas[0] == {"role": "assistant", "content": None if content is None else ""}
+    written = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [call["index"] for call in written if "id" in call] == [0, 1]
+    assert max(len(call["function"]["arguments"]) for call in written) <= 3
+    assert _chat.to_completion(joined(stream)) == whole
+
+
+def test_a_name_that_a_relay_writes_in_every_delta_is_one() -> None:
+    again = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "draw", "arguments": '{"pro'}}
+    rest = {"index": 0, "id": "", "type": "function", "function": {"name": "draw", "arguments": 'mpt": "猫"}'}}
+    stream = frame(0, {"tool_calls": [again]}) + frame(0, {"tool_calls": [rest]}) + frame(0, {}, "tool_calls")
+    body = _chat.to_completion(stream)
+    assert body is not None
+    assert body["choices"][0]["message"]["tool_calls"] == [CALL]
+
+
+def test_a_refusal_and_keys_that_nobody_knows_stand_beside_the_content() -> None:
+    whole = _chat.completion(None, **HEAD)
+    whole["choices"][0]["message"] |= {"refusal": "I can't help with that.", "annotations": [{"a": 1}], "wm": {"b": 2}}
+    stream = joined(_chat.to_stream(whole, include_usage=True))
+    assert _chat.to_completion(stream) == whole
+    assert tickertape.parse_response(stream).text == tickertape.parse_response(whole).text == "I can't help with that."
+
+
+def test_a_bare_message_is_one_choice_with_its_media() -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://cdn.example/a.png"}}
+    stream = _chat.to_stream(
+        {"role": "assistant", "content": [{"type": "text", "text": "hi"}, part]}, include_usage=False
+    )
+    assert said(_chat.to_completion(joined(stream))) == [(0, "hi", "stop")]
+    assert chunks(stream)[-2]["choices"][0]["delta"] == {"images": [part]}
+
+
+def test_nothing_is_said_after_the_end_of_a_stream() -> None:
+    stream = frame(0, {"content": "a"}) + b"data: [DONE]\n\n" + frame(0, {"content": "b", "tool_calls": [CALL]})
+    body = _chat.to_completion(stream)
+    assert body is not None
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "a"}
 
 
 def test_an_error_that_says_all_is_well_is_no_error() -> None:

@@ -356,6 +356,12 @@ def test_behind_another_an_answer_without_a_request_must_read_as_one(response: F
         (OK, HELLO, END, OK, {"t": 0.1, "data": '{"status":'}, {"t": 1, "end": "reset"}),
         (OK, {"t": 0.1, "data": '"data: {\\"choices\\": [{\\"delta\\": {\\"content\\": \\"hi\\"}}]}"'}, END),
         (OK, {"t": 0.1, "data": "upstream busy"}, END),
+        (
+            OK,
+            {"t": 0.1, "data": json.dumps({"choices": [{"message": {"content": None, "tool_calls": [{"id": "a"}]}}]})},
+            END,
+        ),
+        (OK, {"t": 0.1, "data": 'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a"}]}}]}\n\n'}, END),
         (OK, HELLO, END, {"request": {"method": "GET", "path": "/source/1"}}, OK, {"t": 0, "data": "null"}, END),
         (OK, HELLO, END, {"request": {"method": "GET", "path": "/source/1"}}, OK, END),
     ],

@@ -30,7 +30,7 @@ from .._errors import TapeError
 from .._poll import is_poll
 from ..envelope import ResponseReader
 from ..events import LineEnd, Parameters, Text
-from ._chat import dump, is_text
+from ._chat import calls_tools, dump, is_text
 from ._gallery import SUFFIXES as TAPES
 from ._rewrite import opaque
 from ._wire import Data, End, Ending, Head, Reply, Request, body_of, end_of, head_of
@@ -119,7 +119,7 @@ def unreadable(interaction: Interaction) -> Unread | None:
     is_bare = envelope is None and isinstance(value, dict) and reader.task.text
     if told or (reader.task.error is not None and not is_bare) or (envelope is not None and envelope.reasoning):
         return None
-    if isinstance(value, dict) and is_poll(value):
+    if (isinstance(value, dict) and is_poll(value)) or calls_tools(body):
         return None
     bad = f", {envelope.bad_frames} of its frames are no JSON" if envelope is not None and envelope.bad_frames else ""
     return Unread(f"the body of {len(body)} bytes says nothing: no content, no status, no error{bad}")
