@@ -21,6 +21,7 @@ from tickertape.testing import FakeRelay, RelayServer
 from tickertape.testing._facts import Interaction
 from tickertape.testing._gallery import find, gallery, names_in
 from tickertape.testing._wire import Data, End, Ending, Head, Reply, Request, body_of, end_of, head_of
+from tickertape.testing.redaction import Redactor
 from tickertape.testing.tape import Cut, Tape
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -126,6 +127,14 @@ def test_a_tape_loaded_from_what_it_saved_is_equal(tape: Tape) -> None:
     assert again.dumps() == text
 
 
+def test_the_name_of_a_tape_and_how_it_was_made_do_not_count() -> None:
+    tape = Tape.load("sora-2/kite-festival")
+    again = Tape.loads(tape.dumps())
+    assert (again == tape, hash(again) == hash(tape), again.name) == (True, True, "tape")
+    assert {tape, again} == {tape}
+    assert Tape.load("sora-2/lighthouse-remix") not in {tape}
+
+
 @given(tapes, st.integers() | st.sampled_from(CUTS))
 def test_a_rechunked_tape_has_the_same_bytes_ends_and_order_of_times(tape: Tape, how: int | Cut) -> None:
     cut = tape.rechunk(how)
@@ -212,12 +221,47 @@ def test_lines_that_are_no_facts_are_kept_where_they_stand() -> None:
         assert Tape.loads(noted).dumps() == noted
 
 
-def test_unknown_keys_of_the_header_are_kept_and_those_of_facts_are_no_hindrance() -> None:
-    text = lines({**OK, "seen": 1}, {**HELLO, "seen": 2}, END, header={"tape": 1, "title": "", "redacted": ["host"]})
+ASKED: Fact = {"request": {"headers": {}, "json": {"model": "m"}, "method": "POST", "path": CHAT, "zz": "猫"}, "t": 0}
+
+
+def test_keys_that_nobody_knows_are_kept_where_they_stand() -> None:
+    answered = {"response": {"headers": {}, "reason": "OK", "status": 200}, "seen": 1}
+    noted: Fact = {"a": 1, **HELLO, "comment": {"b": [None]}}
+    facts = [ASKED, answered, noted, {"note": 1}, HELLO, {"by": "me", **END}]
+    text = lines(*facts, *facts[1:], header={"redacted": ["host"], "tape": 1, "title": ""})
+    text = "".join(
+        json.dumps(json.loads(line), ensure_ascii=False, sort_keys=True) + "\n" for line in text.splitlines()
+    )
     tape = Tape.loads(text)
     assert tape.extra == {"redacted": ["host"]}
-    assert '"redacted": ["host"]' in tape.dumps()
-    assert tape.task.stages == ("queued",)
+    assert tape.task.stages == ("queued", "queued")
+    assert tape.dumps() == text
+    assert tape != Tape.loads(text.replace('"zz"', '"yy"'))
+
+
+def test_what_stands_beside_a_chunk_goes_to_the_piece_that_ends_it() -> None:
+    chunks = [{**HELLO, "n": number, f"only-{number}": 1} for number in range(3)]
+    tape = Tape.loads(lines(ASKED, {**OK, "n": "head"}, *chunks, {**END, "n": "end"}))
+    size = len(HELLO["data"].encode())
+    for how in (*CUTS, 1, 2, 3):
+        facts = [json.loads(line) for line in tape.rechunk(how).dumps().splitlines()]
+        assert [fact.get("n") for fact in facts][2 :: len(facts) - 3] == ["head", "end"]
+        assert facts[1] == {**ASKED, "request": ASKED["request"]}
+        at, pieces = 0, []
+        for fact in facts[3:-1]:
+            start, at = at, at + len(base64.b64decode(fact["b64"]) if "b64" in fact else fact["data"].encode())
+            held = [number for number in range(3) if start < (number + 1) * size <= at]
+            assert [f"only-{number}" in fact for number in range(3)] == [number in held for number in range(3)]
+            pieces += held
+        assert pieces == [0, 1, 2]
+
+
+def test_a_secret_under_a_key_that_nobody_knows_is_redacted() -> None:
+    key = "sk-" + "aB3" * 16
+    tape = Tape.loads(lines(ASKED, OK, {**HELLO, "by": {"authorization": f"Bearer {key}"}}, END))
+    redacted = Redactor().redact(tape)
+    assert key not in redacted.dumps()
+    assert '"by": {"authorization": "Bearer REDACTED-key-1"}' in redacted.dumps()
 
 
 def test_several_interactions_follow_each_other_and_the_task_is_that_of_the_chat() -> None:
@@ -258,7 +302,11 @@ def test_a_tape_that_git_gave_carriage_returns_is_read_all_the_same() -> None:
         (lines(OK, HELLO), "line 4: the last interaction has no end; add {"),
         (lines(OK, OK), "line 3: a response before the end of the one above"),
         (lines(OK, HELLO, {"request": {"path": "/"}}), "line 4: a request before the end of the interaction above"),
+        (lines(header={"tape": 1, **ASKED}), "line 1: request on the line of the header; expected one fact a line"),
+        (lines(header={"tape": 1, **OK}), "line 1: response on the line of the header"),
         (lines({"request": []}), "line 2: a request that is a list"),
+        (lines({"request": {"path": "/", "json": 1, "text": "a"}}), "line 2: a request with json and text; expected o"),
+        (lines({"request": {"path": "/", "text": 5}}), "line 2: a request whose text is a number; put it in quotes"),
         (lines({"request": {"path": "a"}}), "line 2: method 'POST' and path 'a'; expected such as 'POST' and '/v1"),
         (lines({"request": {"path": "/", "headers": {"a": 1}}}), "line 2: headers of a request"),
         (lines({"request": {"path": "/", "b64": "?"}}), "line 2: b64 that is no base64"),
@@ -393,6 +441,28 @@ def test_a_tape_is_saved_whole_into_a_folder_that_is_made_and_leaves_nothing_bes
     assert os.listdir(path.parent) == ["milk.jsonl"]
     assert Tape.load(path) == tape
     assert path.read_bytes() == tape.dumps().encode()
+
+
+def test_a_medium_that_was_in_the_tape_stays_in_it_and_a_recorded_one_lies_beside(tmp_path: Path) -> None:
+    get: Fact = {"request": {"headers": {}, "method": "GET", "path": "/cat.png"}}
+    png = {"response": {"headers": {"content-type": "image/png"}, "status": 200}}
+    data = b"\x89PNG\r\n\x1a\n\0"
+    text = lines(OK, HELLO, END, get, png, {"b64": base64.b64encode(data).decode(), "t": 0.1}, {"end": "eof", "t": 0.2})
+    text = "".join(
+        json.dumps(json.loads(line), ensure_ascii=False, sort_keys=True) + "\n" for line in text.splitlines()
+    )
+    path = write(tmp_path / "a.jsonl", text)
+    Tape.load(path).save(tmp_path / "b.jsonl")
+    assert (tmp_path / "b.jsonl").read_text("utf-8") == text
+    assert not (tmp_path / "media").exists()
+    tape = Tape.load(path)
+    made = Tape("t", "a cat", None, tuple(Interaction(each.request, each.reply) for each in tape.interactions))
+    made.save(tmp_path / "c.jsonl")
+    assert '"media": "' in (tmp_path / "c.jsonl").read_text("utf-8")
+    assert [medium.read_bytes() for medium in (tmp_path / "media").iterdir()] == [data]
+    assert Tape.load(tmp_path / "c.jsonl") == made
+    Tape.load(tmp_path / "c.jsonl").save(tmp_path / "d.jsonl")
+    assert (tmp_path / "d.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
 
 
 def test_a_tape_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> None:

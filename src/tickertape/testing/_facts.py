@@ -12,7 +12,8 @@ named by their hash: `{"media": "<sha256>.png", "t": 0.512}`. A body is `json`, 
 `b64`; a JSON body is kept by its meaning, not by its white space and the order of
 its keys. Response headers are an object, or a list of pairs where a name repeats;
 where none does their order is not kept, HTTP gives it no meaning.
-Lines that hold none of these facts are notes, and kept as they are.
+Lines that hold none of these facts are notes, and kept as they are; so are keys of a
+fact that nobody knows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 from urllib.parse import urlsplit
 
@@ -47,6 +48,8 @@ HOST = "http://relay.invalid"
 """What a loaded request's URL begins with: the host is not recorded, and this one can never resolve."""
 
 _FACTS = ("request", "response", "data", "b64", "media", "end")
+KNOWN = {"request": ("method", "path", "headers", "json", "text", "b64"), "response": ("status", "headers")}
+"""Keys of those that are objects."""
 _HEADER = '{"tape": 1, "title": "…", "recorded": "…"}'
 
 
@@ -61,6 +64,11 @@ class Interaction:
     where no name repeats, so that a tape is equal to what is loaded from what it saved."""
     notes: tuple[tuple[int, str], ...] = ()
     """Lines that are no facts, as written, each with the number of the interaction's facts before it."""
+    more: tuple[tuple[int, str], ...] = ()
+    """Keys of facts that nobody knows, as JSON such as `{"comment": "…", "request": {"zz": 1}}`, each with the
+    number of the interaction's facts before theirs."""
+    inline: bool = field(default=False, compare=False)
+    """Whether a medium stays in the tape, because it was there when the tape was read."""
 
     def __post_init__(self) -> None:
         last = 0.0
@@ -174,12 +182,19 @@ def dumps(header: Mapping[str, Any], interactions: Iterable[Interaction], store:
     """The lines of a tape, each ended by a newline; with `store`, media are kept by it and only named."""
     lines = [_line({**header, "tape": FORMAT})]
     for interaction in interactions:
-        facts = [_line(fact) for fact in _facts(interaction, store)]
+        more = {number: json.loads(text) for number, text in interaction.more}
+        facts = [_line(_merged(more.get(number, {}), fact)) for number, fact in enumerate(_facts(interaction, store))]
         notes = sorted(interaction.notes, key=lambda note: note[0])
         for number in range(len(facts) + 1):
             lines += [text for at, text in notes if min(at, len(facts)) == number]
             lines += facts[number : number + 1]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _merged(more: dict[str, Any], fact: dict[str, Any]) -> dict[str, Any]:
+    """A fact with the keys of it that nobody knows."""
+    inner = {key: {**more[key], **fact[key]} for key in KNOWN if key in more and key in fact}
+    return {**more, **fact, **inner}
 
 
 def _line(value: dict[str, Any]) -> str:
@@ -203,7 +218,7 @@ def _facts(interaction: Interaction, store: Store | None) -> Iterator[dict[str, 
         if isinstance(step, Head):
             fact = {"response": {"status": step.status, "headers": _headers(step.headers)}}
             yield fact if t == round(interaction.reply[number + 1].t, 3) else {**fact, "t": t}
-        elif isinstance(step, Data) and store is not None and suffix is not None:
+        elif isinstance(step, Data) and store is not None and suffix is not None and not interaction.inline:
             yield {"t": t, "media": store(step.data, suffix)}
         elif isinstance(step, Data):
             yield {"t": t, **_text("data", step.data)}
@@ -261,7 +276,7 @@ class FactReader:
         self._where = where
         self._media = media
         self._line = 0
-        self._done: list[tuple[Request | None, Reply, list[tuple[int, str]]]] = []
+        self._done: list[tuple[Interaction, list[tuple[int, str]]]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -269,6 +284,8 @@ class FactReader:
         self._response: tuple[float | None, int, Headers] | None = None
         self._steps: list[Head | Data | End] = []
         self._notes: list[tuple[int, str]] = []
+        self._more: list[tuple[int, str]] = []
+        self._inline = False
         self._count = 0
         self._t = 0.0
 
@@ -287,7 +304,7 @@ class FactReader:
             self._fail("the last interaction has no end", 'add {"t": …, "end": "eof"}, or record it again')
         if not self._done:
             self._fail("no interaction follows the header", "expected a response, its data and its end")
-        return header, tuple(Interaction(request, reply, tuple(notes)) for request, reply, notes in self._done)
+        return header, tuple(replace(interaction, notes=tuple(notes)) for interaction, notes in self._done)
 
     def _fail(self, found: str, remedy: str) -> NoReturn:
         raise TapeError(f"{self._where}, line {self._line}: {found}; {remedy}")
@@ -309,6 +326,8 @@ class FactReader:
             newer = type(found) is int and found > FORMAT
             remedy = "pip install -U tickertape" if newer else f'write "tape": {FORMAT}, or record it again'
             self._fail(f"tape format {found!r}", f"expected format {FORMAT}, which this tickertape reads; {remedy}")
+        if found := next((key for key in _FACTS if key in value), None):
+            self._fail(f"{found} on the line of the header", "expected one fact a line; put it on a line of its own")
         for key in ("title", "recorded"):
             if not isinstance(value.get(key), str | None):
                 self._fail(f"{key} is {_kind_of(value[key])}", "expected text; put it in quotes")
@@ -325,11 +344,13 @@ class FactReader:
             if self._count or not self._done:
                 self._notes.append((self._count, line))
             else:  # a note after an end tells of what has ended
-                _, reply, notes = self._done[-1]
-                notes.append((len(reply) + (self._done[-1][0] is not None), line))
+                interaction, notes = self._done[-1]
+                notes.append((len(interaction.reply) + (interaction.request is not None), line))
             return
         if len(found) > 1:
             self._fail(f"{' and '.join(found)} in one line", "expected one fact a line; part them")
+        if told := unknown_keys(found[0], value):
+            self._more.append((self._count, told))
         getattr(self, f"_read_{found[0]}")(value)
         if found[0] != "end":
             self._count += 1
@@ -352,6 +373,7 @@ class FactReader:
             self._fail("data that is no text UTF-8 can hold", 'write bytes as "b64"')
 
     def _read_b64(self, value: dict[str, Any]) -> None:
+        self._inline = True
         self._add(Data(self._time(value), _unbase64(value["b64"], self._fail)))
 
     def _read_media(self, value: dict[str, Any]) -> None:
@@ -372,7 +394,7 @@ class FactReader:
             self._fail("a response from a connection that was refused", 'end it with "reset" or "closed"')
         self._add(End(t, how))
         reply = tuple(self._steps)
-        interaction = Interaction(self._request, reply)
+        interaction = Interaction(self._request, reply, more=tuple(self._more), inline=self._inline)
         told = unreadable(interaction)
         if self._request is None and self._done and (told or (interaction.succeeded and _is_task(body_of(reply)))):
             self._fail(
@@ -382,7 +404,7 @@ class FactReader:
         if told:
             remedy = told.remedy or "record it again, or end it as it was cut"
             self._fail(f"{told.found}, in the answer that ends here", remedy)
-        self._done.append((self._request, reply, self._notes))
+        self._done.append((interaction, self._notes))
         self._begin()
 
     def _add(self, step: Data | End) -> None:
@@ -403,6 +425,25 @@ class FactReader:
         return self._t
 
 
+def unknown_keys(fact: str, value: dict[str, Any]) -> str:
+    """The keys of a line, and of the request or response on it, that nobody knows, as JSON; empty without any."""
+    more = {key: told for key, told in value.items() if key not in ("t", fact)}
+    if fact == "request" and "t" in value:  # only what is answered has a time
+        more["t"] = value["t"]
+    if isinstance(inner := value[fact], dict) and (
+        inside := {key: told for key, told in inner.items() if key not in KNOWN.get(fact, ())}
+    ):
+        more[fact] = inside
+    return _line(more) if more else ""
+
+
+def more_of(*told: str) -> str:
+    """The keys of several lines, as JSON, when these become one."""
+    return (
+        told[0] if len(told) == 1 else _line({key: value for text in told for key, value in json.loads(text).items()})
+    )
+
+
 def read_request(value: Any, fail: Fail) -> Request:
     """A request as the `request` fact and `NAME.request.json` hold it; `fail(found, remedy)` raises."""
     if not isinstance(value, dict):
@@ -412,10 +453,15 @@ def read_request(value: Any, fail: Fail) -> Request:
         fail(f"method {method!r} and path {path!r}", "expected such as 'POST' and '/v1/chat/completions'")
     if not isinstance(headers, dict) or not all(isinstance(text, str) for text in headers.values()):
         fail("headers of a request that are no object of texts", 'write them as {"name": "value"}')
+    bodies = [key for key in ("json", "text", "b64") if key in value]
+    if len(bodies) > 1:
+        fail(f"a request with {' and '.join(bodies)}", "expected one body; take the others out")
     body = b""
     if "json" in value:
         body = dump(value["json"], sort_keys=True)
-    elif isinstance(value.get("text"), str):
+    elif "text" in value:
+        if not isinstance(value["text"], str):
+            fail(f"a request whose text is {_kind_of(value['text'])}", 'put it in quotes, or write "json"')
         body = value["text"].encode("utf-8", "surrogatepass")
     elif "b64" in value:
         body = _unbase64(value["b64"], fail)

@@ -192,7 +192,7 @@ class Recorder:
         head, made, note = _standin.instead(head, path, len(data), digest, "it held a secret")
         steps = (Data(step.t, made) if isinstance(step, Data) else step for step in interaction.reply[1:])
         reply = (head, *steps)
-        return Interaction(interaction.request, reply, (*interaction.notes, (len(reply) + 1, _line(note))))
+        return replace(interaction, reply=reply, notes=(*interaction.notes, (len(reply) + 1, _line(note))))
 
 
 def tape_of(name: str, interactions: Iterable[Interaction], recorded: datetime) -> Tape:

@@ -446,17 +446,24 @@ def _rewrite(item: Any, edits: Callable[[Passage], Iterable[Edit]], prefix: str 
         request = item.request and rewrite_request(item.request, ask)
         reply = rewrite_reply(item.reply, ask)
         notes = tuple((number, apply(note, ask(note))) for number, note in item.notes)
-        is_same = request is item.request and reply is item.reply and notes == item.notes
-        return item if is_same else replace(item, request=request, reply=reply, notes=notes)
+        more = tuple((number, _rewrite_json(told, ask)) for number, told in item.more)
+        is_same = request is item.request and reply is item.reply and (notes, more) == (item.notes, item.more)
+        return item if is_same else replace(item, request=request, reply=reply, notes=notes, more=more)
     title = apply(item.title, ask(item.title))
-    header = Request("", "", body=json.dumps(dict(item.extra)).encode())
-    extra = new.json if (new := rewrite_request(header, ask)) is not header else item.extra
+    header = json.dumps(dict(item.extra))
+    extra = json.loads(new) if (new := _rewrite_json(header, ask)) is not header else item.extra
     interactions = tuple(
         _rewrite(interaction, edits, f"interaction {number}: ")
         for number, interaction in enumerate(item.interactions, 1)
     )
     is_same = title == item.title and extra is item.extra and all(map(is_, interactions, item.interactions))
     return item if is_same else replace(item, title=title, extra=extra, interactions=interactions)
+
+
+def _rewrite_json(text: str, ask: Callable[[str], Iterable[Edit]]) -> str:
+    """JSON text that is no message; the very same where there is no edit."""
+    body = Request("", "", body=text.encode())
+    return text if (new := rewrite_request(body, ask)) is body else new.body.decode()
 
 
 def _passages(item: str | Request | Reply | Interaction | Tape) -> Iterator[Passage]:

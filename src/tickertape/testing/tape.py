@@ -59,8 +59,8 @@ _STATUSES = {
 class Tape:
     """A recording; immutable."""
 
-    name: str
-    """`family/name`, without a suffix."""
+    name: str = field(compare=False)
+    """`family/name`, without a suffix. It does not count where tapes are compared: that is where a tape lies."""
     title: str = ""
     recorded: str | None = None
     """When, as written: ISO 8601 in UTC; None for a bare file."""
@@ -69,6 +69,9 @@ class Tape:
     """What else the header holds; kept."""
     chunking: tuple[int | Cut, ...] = field(default=(), compare=False, repr=False)
     """How `rechunk` has cut it, in order: converted replies are cut so too. Not saved."""
+
+    def __hash__(self) -> int:
+        return hash((self.title, self.recorded, tuple(each.reply for each in self.interactions)))
 
     # -- loading and saving ---------------------------------------------------------
 
@@ -239,7 +242,23 @@ def _rechunked(interaction: Interaction, how: int | Cut, rng: random.Random | No
     # Notes before the data stay there, those among them or behind move with the end.
     first = sum(isinstance(step, Head) for step in reply) + (interaction.request is not None)
     notes = tuple((at if at <= first else max(first, at + more), text) for at, text in interaction.notes)
-    return replace(interaction, reply=reply, notes=notes)
+    told = _moved(interaction, reply, first)
+    return replace(interaction, reply=reply, notes=notes, more=told)
+
+
+def _moved(interaction: Interaction, reply: Reply, first: int) -> tuple[tuple[int, str], ...]:
+    """What was written beside a chunk goes to the piece that ends it, or holds its last byte."""
+    was, now = (
+        list(accumulate(len(step.data) for step in each if isinstance(step, Data)))
+        for each in (interaction.reply, reply)
+    )
+    moved: dict[int, list[str]] = {}
+    for at, text in interaction.more:
+        number = at - first
+        if number >= 0:
+            at = first + (bisect_left(now, was[number]) if number < len(was) else len(now))
+        moved.setdefault(at, []).append(text)
+    return tuple((at, _facts.more_of(*texts)) for at, texts in sorted(moved.items()))
 
 
 def _recut(reply: Reply, how: int | Cut, rng: random.Random | None) -> Reply:

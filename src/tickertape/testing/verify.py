@@ -200,10 +200,10 @@ def _scanned(text: str, name: str, where: str) -> Iterator[Finding]:
 
 
 def _beside(path: Path, redactor: Redactor, *, whole_file: bool) -> Iterator[Finding]:
-    """The same for what a tape does not take up: keys it does not know, files beside it, or all that cannot be read."""
+    """The same for what a tape does not take up: files beside it, or all of one that cannot be read."""
     lined = path.suffix.lower() == ".jsonl"
     siblings = [] if lined else [path.with_name(stem_of(path.name) + suffix) for suffix in SIBLINGS]
-    files = [*([path] if lined or whole_file else []), *(sibling for sibling in siblings if sibling.is_file())]
+    files = [*([path] if whole_file else []), *(sibling for sibling in siblings if sibling.is_file())]
     for file in files:
         try:
             text = file.read_bytes().decode("utf-8-sig", "replace")
@@ -222,31 +222,16 @@ def _beside(path: Path, redactor: Redactor, *, whole_file: bool) -> Iterator[Fin
                 yield from _scanned(passage, str(file), where)
 
 
-_TAKEN_UP = {
-    "request": ("method", "path", "headers", "json", "text", "b64"),
-    "response": ("status", "headers"),
-}
-
-
 def _not_taken_up(text: str, kind: str) -> str:
-    """What is not kept in a tape of a line of it, or of a file beside it. Its header and its notes are, whole."""
+    """What of a file beside a bare tape is not kept in the tape."""
     try:
-        fact = json.loads(text) if text.strip() else {}
+        fact = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if kind in _TAKEN_UP:
-        fact = {kind: fact}
-    elif kind == "task" or not isinstance(fact, dict):
+    if kind not in _facts.KNOWN or not isinstance(fact, dict):
         return text
-    elif not any(key in fact for key in _facts._FACTS):
-        return ""
-    rest: dict[str, Any] = {}
-    for key, value in fact.items():
-        if key in _TAKEN_UP and isinstance(value, dict):
-            rest[key] = {inner: other for inner, other in value.items() if inner not in _TAKEN_UP[key]}
-        elif key not in ("t", *_facts._FACTS):
-            rest[key] = value
-    return json.dumps(rest) if any(rest.values()) else ""
+    rest = {key: value for key, value in fact.items() if key not in _facts.KNOWN[kind]}
+    return json.dumps(rest) if rest else ""
 
 
 # -- what it says ------------------------------------------------------------------------
