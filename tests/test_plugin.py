@@ -971,13 +971,14 @@ def test_tapes_that_no_test_played_are_told_and_fail_the_run_when_asked(
 ) -> None:
     folder = pytester.mkdir("tests") / "tapes" / "mine"
     folder.mkdir(parents=True)
-    for name in ("one", "two", "forgotten"):
+    for name in ("one", "two", "forgotten", "../by-path", "../one", "deep/by-path"):
+        (folder / f"{name}.md").parent.mkdir(exist_ok=True)
         (folder / f"{name}.md").write_text("> 生成完成 ✅\n![a](https://x.test/a.png)\n", "utf-8")
     pytester.makepyfile(
         """
 import httpx, pytest
 
-@pytest.mark.parametrize("name", ["mine/one", "mine/two"])
+@pytest.mark.parametrize("name", ["mine/one", "mine/two", "tests/tapes/by-path.md"])
 def test_it(fake_relay, name):
     fake_relay.play(name)
     body = {"model": "m", "messages": [{"role": "user", "content": "a cat"}]}
@@ -986,11 +987,12 @@ def test_it(fake_relay, name):
 """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--tickertape-unused={how}", *workers)
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=3)
     assert result.ret == status
-    told = result.stdout.str().partition("tapes that no test played")[2]
-    assert ("mine/forgotten" in told) == (how != "ignore")
-    assert "mine/one" not in told
+    told = result.stdout.str().partition("tapes that no test played")[2].splitlines()[1:-1]
+    assert [line for line in told if line] == (
+        [] if how == "ignore" else ["mine/deep/by-path", "mine/forgotten", "one"]
+    )
 
 
 # -- relay_server --------------------------------------------------------------------------

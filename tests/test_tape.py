@@ -576,6 +576,30 @@ def test_a_path_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> N
         Tape.load(tmp_path)
 
 
+def test_a_path_without_its_suffix_is_told_of_the_file_that_has_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "cat.v2.jsonl", "")
+    with pytest.raises(TapeError, match=r"No such file or directory; did you mean .*cat\.v2\.jsonl\? A path has its"):
+        Tape.load(path.with_suffix(""))
+
+
+@pytest.mark.parametrize("given", [{"tape": 1}, Path("a.jsonl"), [], 5])
+def test_what_is_no_text_of_a_tape_is_told_where_files_go(given: Any) -> None:
+    with pytest.raises(TapeError) as raised:
+        Tape.loads(given)
+    assert str(raised.value) == (
+        f"found {type(given).__name__}; expected the text of a tape, str or bytes; a file goes to Tape.load"
+    )
+    assert Tape.loads(bytearray(lines(OK, HELLO, END).encode())) == Tape.loads(lines(OK, HELLO, END))
+
+
+@pytest.mark.parametrize(("kind", "told"), [("request", "a request that is a list"), ("response", "a response with")])
+def test_a_sibling_that_says_something_else_is_named(tmp_path: Path, kind: str, told: str) -> None:
+    path = write(tmp_path / "a.md", "> 排队中")
+    write(tmp_path / f"a.{kind}.json", "[]")
+    with pytest.raises(TapeError, match=rf"a\.{kind}\.json: {told}"):
+        Tape.load(path)
+
+
 def test_a_broken_sibling_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.md", "> 排队中")
     write(tmp_path / "a.request.json", "{")
@@ -648,6 +672,17 @@ def test_of_several_files_of_one_name_the_one_that_tells_most_wins(tmp_path: Pat
         assert find("v1.5", [tmp_path]) == path
     assert find("v1.5.md", [tmp_path]) == tmp_path / "v1.5.md"
     assert names_in(tmp_path) == {"v1.5"}
+
+
+def test_a_suffix_in_capitals_is_found_as_it_is_listed(tmp_path: Path) -> None:
+    for suffix in (".MD", ".JsonL"):
+        path = write(tmp_path / "in" / f"CAT{suffix}", "")
+        assert names_in(tmp_path) == {"in/CAT"}
+        assert find("in/CAT", [tmp_path]) == path
+    small = write(tmp_path / "in" / "CAT.txt", "")
+    assert find("in/CAT", [tmp_path]) == small
+    with pytest.raises(TapeError, match="did you mean 'in/CAT'"):
+        find("in/CAT2", [tmp_path])
 
 
 def test_a_file_that_there_is_may_be_given_as_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -819,6 +854,9 @@ def test_another_interaction_is_answered_by_its_index() -> None:
     ]
     tape = Tape.loads(lines(OK, HELLO, END, *poll))
     assert body_of(tape.reply(stream=True, index=1)) == b'{"status": "queued"}'
+    turned = Tape.loads(lines(*poll, OK, HELLO, END))
+    assert turned.reply() == turned.chat.reply == tape.reply()
+    assert body_of(turned.reply(index=0)) == b'{"status": "queued"}'
 
 
 # -- rechunking --------------------------------------------------------------------------------

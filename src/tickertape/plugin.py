@@ -209,8 +209,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from .testing._gallery import names_in
 
         folder = environment(config).get("tapes", config.rootpath / config.getini("tickertape_tapes"))
-        # A tape that was named by its path has the name of its folder only.
-        known = [name for name in names_in(folder) if not any(name == p or name.endswith(f"/{p}") for p in played)]
+        root = folder.resolve().name
+        # A tape that was named by its path has the name of its folder, and of no other.
+        known = [
+            n for n in sorted(names_in(folder)) if not any(n == p or f"/{root}/{n}".endswith(f"/{p}") for p in played)
+        ]
         config.stash[_UNUSED] = known
         if known and config.getoption("--tickertape-unused") == "fail" and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

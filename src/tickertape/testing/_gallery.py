@@ -100,11 +100,10 @@ def find(name: str, folders: Iterable[str | os.PathLike[str]] = ()) -> Path:
         )
     looked_in = [*map(Path, folders), gallery_folder()]
     for folder in looked_in:
-        for suffix in ("", *SUFFIXES):
-            if (suffix or stem_of(name) != name) and _is_tape(folder, path := folder / f"{name}{suffix}"):
-                if not path.resolve().is_relative_to(folder.resolve()):
-                    raise TapeError(f"{path}: a link that leads out of {folder}; put the tape itself there")
-                return path
+        if (path := next((each for each in _candidates(folder, name) if _is_tape(folder, each)), None)) is not None:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise TapeError(f"{path}: a link that leads out of {folder}; put the tape itself there")
+            return path
     raise TapeError(_missing(name, looked_in))
 
 
@@ -117,6 +116,19 @@ def _no_name(name: str) -> str | None:
     if name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
         return "it leads out of its folder, or a part of it is empty"
     return None
+
+
+def _candidates(folder: Path, name: str) -> Iterator[Path]:
+    if stem_of(name) != name:
+        yield folder / name
+    yield from (folder / f"{name}{suffix}" for suffix in SUFFIXES)
+    # A suffix in capitals, where the system tells them from small letters.
+    path = folder / name
+    try:
+        beside = [each for each in path.parent.iterdir() if stem_of(each.name) == path.name != each.name]
+    except OSError:
+        return
+    yield from sorted(beside, key=lambda each: (SUFFIXES.index(each.suffix.lower()), each.name))
 
 
 def _is_tape(folder: Path, path: Path) -> bool:

@@ -97,22 +97,26 @@ class Tape:
         if not is_path:
             path = find(str(name_or_path), project_folders(folder))
         name = stem_of(f"{path.parent.name}/{path.name}".lstrip("/") if is_path else str(name_or_path))
-        siblings = {}
+        siblings: dict[str, _Sibling] = {}
         for kind in ("request", "response"):
             sibling = path.with_name(f"{stem_of(path.name)}.{kind}.json")
             if sibling.is_file():
-                siblings[kind] = _decoded(_bytes(sibling), str(sibling))
+                siblings[kind] = _decoded(_bytes(sibling), str(sibling)), str(sibling)
         return cls._read(_bytes(path), path.suffix.lower(), name, str(path), siblings, path.parent)
 
     @classmethod
-    def loads(cls, data: str | bytes, *, suffix: str = ".jsonl", name: str = "tape") -> Tape:
+    def loads(cls, data: str | bytes | bytearray, *, suffix: str = ".jsonl", name: str = "tape") -> Tape:
         """Read the text of a tape, or of the bare file that the suffix tells. Raises `TapeError`."""
-        data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+        if not isinstance(data, str | bytes | bytearray):
+            raise TapeError(
+                f"found {type(data).__name__}; expected the text of a tape, str or bytes; a file goes to Tape.load"
+            )
+        data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
         return cls._read(data, suffix, name, name, {})
 
     @classmethod
     def _read(
-        cls, data: bytes, suffix: str, name: str, where: str, siblings: dict[str, Any], folder: Path | None = None
+        cls, data: bytes, suffix: str, name: str, where: str, siblings: dict[str, _Sibling], folder: Path | None = None
     ) -> Tape:
         if suffix == ".jsonl":
             media = None if folder is None else partial(_files.read_medium, folder)
@@ -171,9 +175,10 @@ class Tape:
 
     # -- replying ------------------------------------------------------------------------
 
-    def reply(self, *, stream: bool | None = None, include_usage: bool = False, index: int = 0) -> Reply:
+    def reply(self, *, stream: bool | None = None, include_usage: bool = False, index: int | None = None) -> Reply:
         """What interaction `index` is answered with: as recorded, or as the other kind of request would get it.
 
+        Without an index it is the first chat answer (`chat`).
         `stream` is what the request asks for, None for as recorded. Only chat
         answers that succeeded are converted: HTTP errors, poll bodies, and what
         was cut before it could be read stay as they are. The frames of a
@@ -182,6 +187,7 @@ class Tape:
         `stream_options.include_usage`; a stream that was recorded stays as it was.
         A tape that was rechunked gives converted answers in such pieces too.
         """
+        index = self.interactions.index(self.chat) if index is None else index
         asked = stream, include_usage, index
         if asked not in self._replies:
             reply = self._converted(*asked)
@@ -298,16 +304,28 @@ def _cuts(body: bytes, how: int | Cut, rng: random.Random | None) -> Iterator[in
 
 # -- bare files ------------------------------------------------------------------------
 
+_Sibling = tuple[Any, str]
+"""What stands beside a bare file, decoded, and its path."""
 
-def _bare(data: bytes, suffix: str, name: str, where: str, siblings: dict[str, Any]) -> Interaction:
-    def fail(found: str, remedy: str) -> NoReturn:
-        raise TapeError(f"{where}: {found}; {remedy}")
 
-    request = _facts.read_request(siblings["request"], fail) if "request" in siblings else None
+def _bare(data: bytes, suffix: str, name: str, where: str, siblings: dict[str, _Sibling]) -> Interaction:
+    def failing(where: str) -> _facts.Fail:
+        def fail(found: str, remedy: str) -> NoReturn:
+            raise TapeError(f"{where}: {found}; {remedy}")
+
+        return fail
+
+    fail = failing(where)
+
+    request = None
+    if "request" in siblings:
+        value, beside = siblings["request"]
+        request = _facts.read_request(value, failing(beside))
     status: int = 200
     headers: _facts.Headers = ()
     if "response" in siblings:
-        status, headers = _facts.read_response(siblings["response"], fail)
+        value, beside = siblings["response"]
+        status, headers = _facts.read_response(value, failing(beside))
     elif suffix == ".json" and "errors" in name.split("/")[:-1]:
         status = _error_status(data)
     headers = _without_body(headers)
@@ -359,7 +377,9 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise TapeError(f"{path}: {reason}; check the path and its permissions") from error
+        near = [str(each) for suffix in SUFFIXES if (each := path.with_name(path.name + suffix)).is_file()]
+        remedy = f"did you mean {near[0]}? A path has its suffix" if near else "check the path and its permissions"
+        raise TapeError(f"{path}: {reason}; {remedy}") from error
 
 
 def _text(data: bytes, where: str) -> str:
