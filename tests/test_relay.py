@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import tickertape
 from tickertape.testing import Fault, Scenario, Tape, UnmatchedRequest, UnplayedError, When
+from tickertape.testing._endpoints import answer
 from tickertape.testing._facts import Interaction
+from tickertape.testing._journal import Call
 from tickertape.testing._matching import MatchError
 from tickertape.testing._relay import PlayError, Relay
 from tickertape.testing._wire import Request, body_of, end_of, head_of, whole
@@ -29,6 +34,13 @@ def chat(
     return Request("POST", url or "https://any.example/v1/chat/completions", headers, json.dumps(request).encode())
 
 
+def order(path: str, **body: Any) -> Request:
+    """What OpenAI's other endpoints are asked."""
+    headers = {"authorization": "Bearer sk-test", "content-type": "application/json"}
+    told = {"model": "sora-2", "prompt": "a cat", **body}
+    return Request("POST", f"https://any.example/v1/{path}", headers, json.dumps(told).encode())
+
+
 def get(url: str, method: str = "GET") -> Request:
     return Request(method, url, {"authorization": "Bearer sk-test"})
 
@@ -39,6 +51,13 @@ def content(relay: Relay, request: Request, now: float = 0.0) -> str:
     assert call is not None
     assert call.reply is not None
     return str(json.loads(body_of(call.reply))["choices"][0]["message"]["content"])
+
+
+def read(call: Call) -> Call:
+    """The call, its answer read to the end."""
+    assert call.reply is not None
+    call.received, call.ended, call.ended_at = len(body_of(call.reply)), end_of(call.reply).how, call.time
+    return call
 
 
 # -- which play -----------------------------------------------------------------------
@@ -393,3 +412,33 @@ def test_what_was_played_and_never_asked_for_fails_the_test() -> None:
     relay.reset()
     relay.verify()
     assert len(relay.calls) == 0
+
+
+# -- requests at the same moment ------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "videos"])
+def test_requests_at_the_same_moment_get_numbers_plays_and_jobs_of_their_own(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, threads = Relay(), 4
+    together = threading.Barrier(threads)
+    relay.play(Scenario.video("a cat").detached(), times=threads)
+    bind = Scenario.bind
+
+    def slowly(*given: Any, **told: Any) -> Any:
+        # A thread that waits here while others are let in would be given the number of another.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.1)
+        return bind(*given, **told)
+
+    monkeypatch.setattr(Scenario, "bind", slowly)
+    asked = chat(url=f"https://any.example/v1/{path}") if path != "videos" else order("videos")
+    with ThreadPoolExecutor(threads) as pool:
+        calls = list(pool.map(lambda _: answer(relay, asked, 0.0), range(threads)))
+    assert sorted(call.number for call in calls if call) == [1, 2, 3, 4]
+    assert [call.number for call in relay.calls] == [1, 2, 3, 4]
+    assert len({call.task.task_id for call in calls if call and read(call).task}) == threads
+    assert sorted(job.world.task_id for job in relay._jobs.values()) == sorted(  # type: ignore[attr-defined]
+        call.task.task_id or "" for call in calls if call and call.task
+    )

@@ -41,6 +41,11 @@ def answer(relay: Relay, request: Request, now: float) -> Call | None:
     convert = _converter(request)
     if convert is None:
         return relay.answer(request, now)
+    with relay.lock:
+        return _converted(relay, request, now, convert)
+
+
+def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> Call | None:
     asked = _asked(request)
     if (refusal := _refusal(asked)) is not None:
         return relay._call(request, now, "chat", answer="refused by the endpoint's rules", reply=refusal)

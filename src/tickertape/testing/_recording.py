@@ -43,6 +43,10 @@ class Recording:
 
     def answer(self, request: Request, now: float) -> Call | None:
         """The call that answers; None for what is to be forwarded, or matches nothing."""
+        with self._relay.lock:
+            return self._answer(request, now)
+
+    def _answer(self, request: Request, now: float) -> Call | None:
         relay, episodes = self._relay, self.episodes
         if orders(request) and relay.plays and (call := answer(relay, request, now)) is not None:
             return call
@@ -57,7 +61,8 @@ class Recording:
     def forward(self, request: httpx.Request, arrived: Request) -> Forward:
         """Ask the real relay. To be sent by the caller, which may be asynchronous."""
         kind = "chat" if is_chat(arrived) else "other"
-        call = self._relay._call(arrived, self._clock.now, kind, answer="the real relay")
+        with self._relay.lock:
+            call = self._relay._call(arrived, self._clock.now, kind, answer="the real relay")
         return Forward(request, self.episodes.recorder, call, lambda: self._clock.now)
 
     def _replayed(self, request: Request, interaction: Interaction, now: float) -> Call:

@@ -16,6 +16,7 @@ the answer" is written as it is read.
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import urlsplit
@@ -197,10 +198,17 @@ class Relay:
         self.keep = keep
         """How many calls the journal holds at most, beside those under way; their jobs with them. None: all."""
         self._forgotten = forgotten
+        self.lock = threading.RLock()
+        """Held while a request is answered: of requests at the same moment each gets its own number, play and job.
+        Whoever changes the answer afterwards holds it too."""
         self.reset()
 
     def reset(self) -> None:
         """Forget plays and calls."""
+        with self.lock:
+            self._begin()
+
+    def _begin(self) -> None:
         self.plays: list[Play] = []
         self.calls = Calls()
         self.missed: list[UnmatchedRequest] = []
@@ -295,6 +303,10 @@ class Relay:
 
     def answer(self, request: Request, now: float) -> Call | None:
         """The call that answers a request which arrived at `now`; None when nothing was played for it."""
+        with self.lock:
+            return self._answer(request, now)
+
+    def _answer(self, request: Request, now: float) -> Call | None:
         if request.method == "POST" and is_chat(request):
             return self._chat(request, now) if self._mine(request) else None
         if (call := self._recorded(request, now)) is not None:
@@ -456,22 +468,24 @@ class Relay:
 
     def unusable(self, request: Request, now: float, cause: Exception) -> UnusablePlay:
         """Note a request whose answer failed by a mistake of the test: a fault without a place, a raising `when`."""
-        self._call(request, now, "unmatched", answer=type(cause).__name__, ended="refused", ended_at=now)
         lines = [
             f"{request.method} {_bare(request.url)} could not be answered by what was played for it.",
             f"found: {type(cause).__name__}: {cause}",
             "remedy: mend the fault or the condition that was played",
         ]
         error = UnusablePlay("\n  ".join(lines), request)
-        self._miss(error)
+        with self.lock:
+            self._call(request, now, "unmatched", answer=type(cause).__name__, ended="refused", ended_at=now)
+            self._miss(error)
         return error
 
     def unmatched(self, request: Request, now: float) -> UnmatchedRequest:
         """Note a request that nothing answers, and explain it."""
-        call = self._call(request, now, "unmatched", answer="nothing", ended="refused", ended_at=now)
-        error = UnmatchedRequest(self._explain(call), request)
-        self._miss(error)
-        return error
+        with self.lock:
+            call = self._call(request, now, "unmatched", answer="nothing", ended="refused", ended_at=now)
+            error = UnmatchedRequest(self._explain(call), request)
+            self._miss(error)
+            return error
 
     def _miss(self, error: UnmatchedRequest) -> None:
         self.missed.append(error)
