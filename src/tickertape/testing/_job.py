@@ -15,6 +15,7 @@ from uuid import UUID
 
 from ._media import media
 from ._script import Script, Write, fold, lines
+from ._videos import content, no_content, variant_of
 from ._wire import Data, End, streamed, whole
 
 if TYPE_CHECKING:
@@ -269,6 +270,8 @@ class Job:
     def role_of(self, url: str) -> Role | None:
         """What a URL is to this job, whenever it was signed; None where it is no link of its answers."""
         path = unquote(urlsplit(url).path)
+        if path.endswith(f"/v1/videos/{self.task_id}/content"):
+            return "poster" if variant_of(url) else "result"
         return next((role for known, role in self.urls.items() if unquote(urlsplit(known).path) == path), None)
 
     def answer(self, url: str, t: float) -> Reply | None:
@@ -290,7 +293,7 @@ class Job:
         if path.endswith(f"/v1/videos/{self.task_id}"):
             return whole(200, self._video_job(t))
         if path.endswith(f"/v1/videos/{self.task_id}/content"):
-            return self._video_content(t)
+            return self._video_content(t, variant_of(url))
         return None
 
     def _medium(self, asset: Asset, query: str, t: float) -> Reply:
@@ -351,14 +354,11 @@ class Job:
             "error": error and {"code": error["code"] or "generation_failed", "message": error["message"]},
         }
 
-    def _video_content(self, t: float) -> Reply:
-        results = self.results_at(t)
-        if not results:
-            message = f"Video {self.task_id} has no content: its status is {self.status_at(t)}"
-            return whole(404, {"error": {"message": message, "type": "invalid_request_error", "code": None}})
+    def _video_content(self, t: float, variant: str | None) -> Reply:
+        if not self.results_at(t):
+            return no_content(self.task_id, self.status_at(t))
         asset = self._assets[self._names.media[0].url]
-        data, content_type = media(asset.kind, number=asset.number, suffix=asset.suffix)
-        return whole(200, data, content_type=content_type)
+        return content(asset.kind, asset.number, asset.suffix, variant)
 
     def _page(self, t: float) -> str:
         percent = self.progress_at(t)

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..responses import parse_response
 from ._media import SUFFIXES, media
+from ._videos import content, no_content, variant_of
 from ._wire import body_of, head_of, whole
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class TapeJob:
 
     def role_of(self, url: str) -> str | None:
         """What a URL is to this answer; None where it is none of its links."""
+        if self._asks_for_content(url):
+            return "poster" if variant_of(url) else "result"
         return next((role for known, role in self.urls.items() if same_url(known, url)), None)
 
     def status_at(self, t: float) -> str:
@@ -63,6 +66,8 @@ class TapeJob:
 
     def answer(self, url: str, t: float) -> Reply | None:
         """What a GET of this URL gets `t` seconds after the request; None when it is not of this world."""
+        if self._asks_for_content(url):
+            return self._content(url, t)
         known = next((k for k in self.urls if same_url(k, url)), None)
         role = self.urls[known] if known is not None else self._poll_role(url)
         if role is None or (role in ("source", "web") and self._task.status not in ("completed", "failed")):
@@ -72,9 +77,23 @@ class TapeJob:
         if role == "web":
             return whole(200, _page(self._task, self.status_at(t)), content_type="text/html; charset=utf-8")
         assert known is not None
-        number = 100 * self._number + list(self.urls).index(known)
-        data, content_type = media(_kind(self._tasks, known), number=number, suffix=_suffix(known))
+        data, content_type = media(_kind(self._tasks, known), number=self._numbered(known), suffix=_suffix(known))
         return whole(200, data, content_type=content_type)
+
+    def _numbered(self, known: str) -> int:
+        return 100 * self._number + list(self.urls).index(known)
+
+    def _asks_for_content(self, url: str) -> bool:
+        task_id = self._task.task_id
+        return task_id is not None and unquote(urlsplit(url).path).endswith(f"/videos/{task_id}/content")
+
+    def _content(self, url: str, t: float) -> Reply | None:
+        if self._task.status not in ("completed", "failed"):
+            return None
+        first = next((known for known, role in self.urls.items() if role == "result"), None)
+        if first is None or self.status_at(t) != "completed":
+            return no_content(str(self._task.task_id), self.status_at(t))
+        return content(_kind(self._tasks, first), self._numbered(first), _suffix(first), variant_of(url))
 
     def _poll_role(self, url: str) -> str | None:
         """A task is also asked for by its id alone: new-api's query route, OpenAI's video job."""
