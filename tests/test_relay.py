@@ -6,7 +6,9 @@ import contextlib
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -158,6 +160,15 @@ EDITS = Tape("edits", interactions=(Interaction(Request("POST", "https://r.examp
         (lambda relay: relay.fail(), "expected one of status= and fault="),
         (lambda relay: relay.fail(status=429, fault=Fault.refused()), "expected one of status= and fault="),
         (lambda relay: relay.fail(fault="reset"), "expected a Fault"),
+        (lambda relay: relay.play(CAT, times=True), "expected a number above 0"),
+        *(
+            (lambda relay, status=status: relay.fail(status=status), "expected a number from 400 to 599, such as 429")
+            for status in (200, 301, 99, 600, "429", True)
+        ),
+        (
+            lambda relay: relay.fail(status=429, retry_after=float("nan")),
+            "retry_after=nan: expected seconds, 0 or more",
+        ),
     ],
 )
 def test_what_cannot_be_played_is_refused_early(play: Any, message: str) -> None:
@@ -178,6 +189,39 @@ def test_a_failure_comes_first_and_then_the_answer() -> None:
     head = head_of(calls[0].reply or ())
     assert head is not None
     assert ("retry-after", "2") in head.headers
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        pytest.param({"status": 503, "retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"}, id="a status"),
+        pytest.param({"fault": Fault.status(503, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")}, id="a fault"),
+        pytest.param({"status": 503, "retry_after": datetime(2026, 10, 21, 7, 28, tzinfo=UTC)}, id="a datetime"),
+    ],
+)
+def test_a_date_to_wait_for_comes_with_the_date_of_now(failed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_792_567_670.5)  # ten seconds before
+    relay = Relay()
+    relay.fail(**failed)
+    relay.fail(on="models", **failed)
+    for request in (chat(), get("https://any.example/v1/models")):
+        call = relay.answer(request, 0.0)
+        assert call is not None
+        head = head_of(call.reply or ())
+        assert head is not None
+        assert dict(head.headers)["retry-after"] == "Wed, 21 Oct 2026 07:28:00 GMT"
+        assert dict(head.headers)["date"] == "Wed, 21 Oct 2026 07:27:50 GMT"
+        assert call.wall == 1_792_567_670.5
+
+
+def test_a_text_to_wait_for_that_is_no_date_comes_alone() -> None:
+    relay = Relay()
+    relay.fail(status=503, retry_after="soon, perhaps")
+    call = relay.answer(chat(), 0.0)
+    assert call is not None
+    head = head_of(call.reply or ())
+    assert head is not None
+    assert (dict(head.headers).get("date"), call.wall) == (None, None)
 
 
 def test_a_fault_breaks_the_answer_behind_it_and_leaves_it_to_be_played() -> None:
@@ -438,7 +482,6 @@ def test_requests_at_the_same_moment_get_numbers_plays_and_jobs_of_their_own(
         calls = list(pool.map(lambda _: answer(relay, asked, 0.0), range(threads)))
     assert sorted(call.number for call in calls if call) == [1, 2, 3, 4]
     assert [call.number for call in relay.calls] == [1, 2, 3, 4]
-    assert len({call.task.task_id for call in calls if call and read(call).task}) == threads
-    assert sorted(job.world.task_id for job in relay._jobs.values()) == sorted(  # type: ignore[attr-defined]
-        call.task.task_id or "" for call in calls if call and call.task
-    )
+    told = {read(call).task.task_id for call in calls if call}  # type: ignore[union-attr]
+    assert told == {job.world.task_id for job in relay._jobs.values()}  # type: ignore[attr-defined]
+    assert len(told) == threads

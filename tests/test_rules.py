@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from tickertape import parse_response
-from tickertape.testing._rules import error_reply, page, refuse
+from tickertape.testing._rules import RetryAfter, error_reply, page, refuse
 from tickertape.testing._wire import Reply, Request, body_of, end_of, head_of
 
 CHAT: dict[str, Any] = {"model": "sora-2", "messages": [{"role": "user", "content": "a lighthouse"}]}
@@ -204,9 +205,12 @@ def test_a_bad_part_is_found_in_any_message() -> None:
     assert sent(refuse(chat({**CHAT, "messages": messages})))[1]["error"]["param"] == "messages[1].content[0].type"
 
 
-@pytest.mark.parametrize("type_", [["text"], {"a": 1}, None, 3])
-def test_a_part_type_that_is_no_string_is_refused_too(type_: Any) -> None:
-    assert message_of(with_content([{"type": type_}])).startswith("Invalid value: ")
+@pytest.mark.parametrize(
+    ("type_", "words"), [(["text"], "an array"), ({"a": 1}, "an object"), (None, "null"), (3, "an integer")]
+)
+def test_a_part_type_that_is_no_string_is_refused_in_the_words_of_openai(type_: Any, words: str) -> None:
+    told = message_of(with_content([{"type": type_}]))
+    assert told == f"Invalid type for 'messages[0].content[0].type': expected a string, but got {words} instead."
 
 
 @pytest.mark.parametrize(
@@ -339,13 +343,24 @@ def test_words_of_its_own_make_json_of_any_status(status: int) -> None:
         (1.5, "1.5"),
         ("30", "30"),
         ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ("soon", "soon"),
+        (timedelta(minutes=2), "120"),
+        (timedelta(milliseconds=1500), "1.5"),
+        (datetime(2026, 10, 21, 7, 28, tzinfo=UTC), "Wed, 21 Oct 2026 07:28:00 GMT"),
+        (datetime(2026, 10, 21, 9, 28, tzinfo=timezone(timedelta(hours=2))), "Wed, 21 Oct 2026 07:28:00 GMT"),
         (None, None),
     ],
 )
-def test_retry_after_is_sent_as_given(status: int, given: float | str | None, header: str | None) -> None:
+def test_retry_after_is_sent_as_given(status: int, given: RetryAfter | None, header: str | None) -> None:
     head = head_of(error_reply(status, retry_after=given))
     assert head is not None
     assert dict(head.headers).get("retry-after") == header
+
+
+@pytest.mark.parametrize("given", [-1, float("nan"), float("inf"), True, timedelta(seconds=-1), [3]])
+def test_a_retry_after_that_no_relay_could_mean_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="expected seconds, 0 or more, a timedelta or a datetime"):
+        error_reply(429, retry_after=given)
 
 
 def test_an_error_comes_as_late_as_it_is_told_to() -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
+import httpx
 import pytest
+import trio
 
 from tickertape import TickertapeError, parse_response
+from tickertape.testing import FakeRelay, Scenario
 from tickertape.testing._journal import Call, Calls
 from tickertape.testing._verdict import (
     FINDINGS,
@@ -22,6 +32,7 @@ from tickertape.testing._verdict import (
     render_findings,
 )
 from tickertape.testing._wire import Data, End, Reply, Request, body_of, end_of, streamed, whole
+from tickertape.testing.server import scenario_of
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 ORIGIN = "http://relay.test"
@@ -76,18 +87,32 @@ class Story:
         self.calls = Calls()
         self.now = 0.0
 
-    def chat(self, reply: Reply | None, *, prompt: str = "a cat", stream: bool = False, **told: Any) -> Story:
-        body = {"model": "m", "messages": [{"role": "user", "content": prompt}], "stream": stream}
-        headers = told.pop("headers", {})
+    def chat(
+        self, reply: Reply | None, *, prompt: str = "a cat", stream: bool = False, model: str = "m", **told: Any
+    ) -> Story:
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": stream}
+        headers, host = told.pop("headers", {}), told.pop("host", ORIGIN)
         told.setdefault("job", len(self.calls.chats))
-        asked = Request("POST", f"{ORIGIN}/v1/chat/completions", headers, json.dumps(body).encode())
+        asked = Request("POST", f"{host}/v1/chat/completions", headers, json.dumps(body).encode())
         return self._call(asked, "chat", reply, **told)
 
-    def poll(self, reply: Reply, *, after: float = 5.0, job: Any = 0, kind: Any = "poll", **told: Any) -> Story:
-        return self._call(Request("GET", f"{ORIGIN}/source/{job}"), kind, reply, after=after, job=job, **told)
+    def poll(
+        self, reply: Reply, *, after: float = 5.0, job: Any = 0, kind: Any = "poll", path: str = "source", **told: Any
+    ) -> Story:
+        return self._call(Request("GET", f"{ORIGIN}/{path}/{job}"), kind, reply, after=after, job=job, **told)
 
-    def media(self, role: str, *, status: int = 200, method: str = "GET", job: Any = 0, **told: Any) -> Story:
-        return self._call(Request(method, f"{ORIGIN}/{role}"), "media", whole(status, b"x"), role=role, job=job, **told)
+    def media(
+        self,
+        role: str,
+        *,
+        status: int = 200,
+        method: str = "GET",
+        job: Any = 0,
+        reply: Reply | None = None,
+        **told: Any,
+    ) -> Story:
+        reply = reply or whole(status, b"x")
+        return self._call(Request(method, f"{ORIGIN}/{role}"), "media", reply, role=role, job=job, **told)
 
     def _call(
         self,
@@ -101,9 +126,10 @@ class Story:
         received: int | None = None,
         ended: Any = "",
         ended_at: float | None = None,
+        **seen: Any,
     ) -> Story:
         self.now += after
-        call = Call(len(self.calls) + 1, self.now, request, kind, "a play", reply, role, job)
+        call = Call(len(self.calls) + 1, self.now, request, kind, "a play", reply, role, job, **seen)
         if reply is not None:
             call.received = len(body_of(reply)) if received is None else received
             call.ended = ended or (ended if ended is None else end_of(reply).how)
@@ -147,8 +173,47 @@ def side_by_side(story: Story) -> Story:
     return story
 
 
+class Worker:
+    """A task of the client, or a thread."""
+
+
+ONE, TWO = Worker(), Worker()
+
+
+def at_once(reply: Reply, *, then: float, **seen: Any) -> Told:
+    """Two workers ask in the same moment, and each again when it has waited."""
+
+    def told(story: Story) -> Story:
+        for worker in (ONE, TWO):
+            story.chat(reply, prompt=f"cat {id(worker)}", asker=ref(worker), **seen)
+        for worker in (ONE, TWO):
+            story.chat(STREAM, prompt=f"cat {id(worker)}", asker=ref(worker), after=then if worker is ONE else -1.0)
+        return story
+
+    return told
+
+
+def at_a_fixed_rate(interval: float, *, slow: float) -> Told:
+    """A client whose own clock goes on while it computes: it waits for the rest of the interval only."""
+
+    def told(story: Story) -> Story:
+        story.chat(completion(RUNNING), shown=0.0)
+        for number in range(1, 9):
+            story.poll(POLL_RUNNING, after=interval - slow, shown=number * interval)
+        return story.poll(POLL_DONE, shown=99.0)
+
+    return told
+
+
 DATES: dict[str, Any] = {"date": "Sun, 22 Nov 2026 12:00:00 GMT", "retry_after": "Sun, 22 Nov 2026 12:00:09 GMT"}
+NOON = parsedate_to_datetime(DATES["date"]).timestamp()
 LATER = {"authorization": "Bearer two"}
+ELSEWHERE = "http://backup.test"
+DONE_SOMEWHERE = whole(200, {"id": "video_1", "object": "video", "status": "completed", "progress": 100})
+"""OpenAI's video job says no URL."""
+SUCCESS_LINE = RUNNING + "\n> ✅ 生成完成\n"
+BROKEN = (*sse(RUNNING)[:-1], Data(9.0, b'data: {"choices": [{"index": 0, "delta": {"conte\n\n'), End(9.0))
+"""A frame that is no JSON, in the middle of a stream."""
 
 MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
     "submitted_twice": {
@@ -173,6 +238,13 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
             lambda s: s.chat(sse(FAILED), received=60, ended="left", ended_at=1.0).chat(STREAM),
             (1, 2),
         ),
+        "on another host": (
+            lambda s: s.chat(whole(200, VIDEO, t=90.0), received=0, ended="timeout", ended_at=30.0).chat(
+                STREAM, host=ELSEWHERE
+            ),
+            (1, 2),
+        ),
+        "a success that broke off": (lambda s: s.chat(sse(NAMELESS + "> ✅ 生成完成\n")).chat(STREAM), (1, 2)),
         "refused, then taken, then again": (lambda s: s.chat(refused(503)).chat(STREAM).chat(STREAM), (2, 3)),
     },
     "retry_after_ignored": {
@@ -186,9 +258,31 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
             lambda s: s.chat(refused(429, t=5.0, retry_after="9")).chat(STREAM, after=6.0),
             (1, 2),
         ),
+        "by the time of day": (
+            lambda s: s.chat(refused(429, retry_after=DATES["retry_after"]), wall=NOON + 0.9).chat(STREAM, after=8.0),
+            (1, 2),
+        ),
         "poll": (
             lambda s: s.chat(completion(RUNNING)).poll(refused(429, retry_after="9")).poll(POLL_DONE, after=5.0),
             (2, 3),
+        ),
+        "download": (
+            lambda s: s.chat(STREAM).media("result", reply=refused(429, retry_after="9")).media("result", after=5.0),
+            (2, 3),
+        ),
+        "too soon by the client's own clock as well": (
+            lambda s: s.chat(refused(429, retry_after="9"), shown=5.0).chat(STREAM, after=8.0, shown=13.5),
+            (1, 2),
+        ),
+        "another task, later": (
+            lambda s: s.chat(refused(429, retry_after="9"), asker=ref(ONE)).chat(
+                STREAM, prompt="a dog", asker=ref(TWO), after=1.0
+            ),
+            (1, 2),
+        ),
+        "the same task, at once": (
+            lambda s: s.chat(refused(429, retry_after="9"), asker=ref(ONE)).chat(STREAM, asker=ref(ONE)),
+            (1, 2),
         ),
     },
     "retried_hopeless": {
@@ -218,6 +312,20 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
         "told by the chat": (lambda s: s.chat(STREAM).poll(POLL_DONE), (1, 2)),
         "failure told by the chat": (lambda s: s.chat(sse(FAILED)).poll(POLL_DONE), (1, 2)),
         "left open": (lambda s: s.chat(sse(VIDEO), ended=None).poll(POLL_DONE, after=60.0), (1, 2)),
+        "done over and over": (
+            lambda s: s.chat(completion(RUNNING)).poll(DONE_SOMEWHERE).poll(DONE_SOMEWHERE).poll(DONE_SOMEWHERE),
+            (3, 4),
+        ),
+        "another route over and over": (
+            lambda s: (
+                s.chat(completion(RUNNING))
+                .poll(DONE_SOMEWHERE, path="videos")
+                .poll(DONE_SOMEWHERE, path="videos")
+                .poll(DONE_SOMEWHERE, path="query")
+                .poll(DONE_SOMEWHERE, path="query")
+            ),
+            (3, 5),
+        ),
     },
     "gave_up": {
         "answered with a link": (lambda s: s.chat(completion(RUNNING)), (1,)),
@@ -229,12 +337,26 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
         "left unheard": (lambda s: s.chat(whole(200, VIDEO, t=9.0), received=0, ended="left", ended_at=3.0), (1,)),
         "polled once": (lambda s: s.chat(completion(RUNNING)).poll(POLL_RUNNING), (2,)),
         "cut, then polled once": (lambda s: s.chat(CUT).poll(POLL_RUNNING), (2,)),
+        "timed out before a word": (
+            lambda s: s.chat(whole(200, VIDEO, t=600.0), received=0, ended="timeout", ended_at=20.0),
+            (1,),
+        ),
+        "timed out in the stream": (lambda s: s.chat(sse(VIDEO), received=HALF, ended="timeout"), (1,)),
+        "and another user ordered the same": (
+            lambda s: s.chat(sse(VIDEO), received=HALF, ended="left").chat(STREAM, headers=LATER),
+            (1,),
+        ),
     },
     "truncated_accepted": {
         "cut while running": (lambda s: s.chat(CUT), (1,)),
         "cut before a link": (lambda s: s.chat(sse(NAMELESS)), (1,)),
         "nothing but the head": (lambda s: s.chat(sse("")), (1,)),
         "cut in its first words": (lambda s: s.chat(sse(WORDS)), (1,)),
+        "cut behind a line of success": (lambda s: s.chat(sse(SUCCESS_LINE)), (1,)),
+        "cut in the middle of a frame": (
+            lambda s: s.chat((*sse(RUNNING)[:-1], Data(9.0, b'data: {"choi'), End(9.0))),
+            (1,),
+        ),
     },
     "preview_downloaded": {
         "cover": (lambda s: s.chat(STREAM).media("poster"), (2,)),
@@ -268,6 +390,8 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "an error frame": lambda s: s.chat(streamed(200, [Data(0.1, file("errors/error-event.sse"))])).chat(STREAM),
         "only words": lambda s: s.chat(completion(WORDS)).chat(STREAM),
         "only words, not wrapped": lambda s: s.chat(whole(200, WORDS)).chat(STREAM),
+        "by two users": lambda s: s.chat(STREAM).chat(STREAM, headers=LATER),
+        "done, with nothing to show and nowhere to ask": lambda s: s.chat(completion("> ✅ 生成完成\n")).chat(STREAM),
     },
     "retry_after_ignored": {
         "waited": lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, after=9.0),
@@ -280,6 +404,15 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "nonsense": lambda s: s.chat(refused(429, retry_after="soon")).chat(STREAM),
         "not a number": lambda s: s.chat(refused(429, retry_after="nan")).chat(STREAM),
         "a date without a Date": lambda s: s.chat(refused(429, retry_after=DATES["retry_after"])).chat(STREAM),
+        "another key": lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, headers=LATER),
+        "another host": lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, host=ELSEWHERE),
+        "waited by the time of day": lambda s: s.chat(
+            refused(429, retry_after=DATES["retry_after"]), wall=NOON + 0.9
+        ).chat(STREAM, after=8.1),
+        "waited by the client's own clock": lambda s: s.chat(refused(429, retry_after="9"), shown=5.0).chat(
+            STREAM, after=8.9, shown=14.0
+        ),
+        "two workers at once, which both wait": at_once(refused(429, retry_after="9"), then=9.0),
         "left unheard": lambda s: s.chat(
             refused(429, t=5.0, retry_after="9"), received=0, ended="timeout", ended_at=1.0
         ).chat(STREAM, after=5.0),
@@ -287,6 +420,8 @@ BEHAVED: dict[str, dict[str, Told]] = {
     "retried_hopeless": {
         "no channel as 503": refusals(2, whole(503, file("errors/no-channel.json"))),
         "with another key": lambda s: s.chat(refused(401)).chat(STREAM, headers=LATER),
+        "of another host": lambda s: s.chat(refused(404)).chat(STREAM, host=ELSEWHERE),
+        "by two workers at once": lambda s: s.chat(refused(400), asker=ref(ONE)).chat(refused(400), asker=ref(TWO)),
         "with another prompt": lambda s: s.chat(sse(MODERATED)).chat(STREAM, prompt="a nicer cat"),
         "the relay says later": lambda s: s.chat(refused(404, retry_after="1")).chat(STREAM, after=1.0),
         "busy upstream as 400": refusals(2, refused(400, error="当前分组上游负载已饱和")),
@@ -298,6 +433,8 @@ BEHAVED: dict[str, dict[str, Told]] = {
     "hammered": {
         "in time": polls(9, after=1.0),
         "two too soon": polls(3, after=0.2),
+        "at a fixed rate, by a client that computes": at_a_fixed_rate(1.0, slow=0.4),
+        "at a fixed rate, by a timer that is late now and then": polls(9, after=0.95),
         "jobs side by side": side_by_side,
     },
     "polled_after_end": {
@@ -306,6 +443,15 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "cut in its first words": lambda s: s.chat(sse(WORDS)).poll(POLL_DONE),
         "done without an address": lambda s: s.chat(completion(NO_ADDRESS)).poll(POLL_DONE),
         "the link ran out": lambda s: s.chat(STREAM).media("result", status=403).poll(POLL_DONE),
+        "done, then asked of another route for the address": lambda s: (
+            s.chat(completion(RUNNING))
+            .poll(DONE_SOMEWHERE, path="videos")
+            .poll(DONE_SOMEWHERE, path="videos")
+            .poll(POLL_DONE)
+        ),
+        "two workers at once": lambda s: (
+            s.chat(completion(RUNNING)).poll(POLL_DONE, asker=ref(ONE)).poll(POLL_DONE, asker=ref(TWO), after=0.0)
+        ),
         "asked while the end was on its way": lambda s: (
             s.chat(completion(RUNNING)).poll(whole(200, body_of(POLL_DONE), t=3.0), ended=None).poll(POLL_DONE, after=1)
         ),
@@ -320,7 +466,11 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "left behind [DONE], nowhere to ask": lambda s: s.chat(sse(NAMELESS, done=DONE), ended="left"),
         "reset": lambda s: s.chat(sse(RUNNING, "reset")),
         "closed": lambda s: s.chat(sse(RUNNING, "closed")),
-        "timed out": lambda s: s.chat(sse(RUNNING, "timeout")),
+        "the relay fell silent": lambda s: s.chat(sse(RUNNING, "timeout")),
+        "timed out, then another model": lambda s: s.chat(sse(VIDEO), received=HALF, ended="timeout").chat(
+            STREAM, model="other"
+        ),
+        "a frame that is no JSON": lambda s: s.chat(BROKEN, ended="left"),
         "the poll failed": lambda s: s.chat(completion(RUNNING)).poll(refused(500)),
         "the poll timed out": lambda s: s.chat(completion(RUNNING)).poll((End(0.0, "timeout"),)),
         "looked at its page": lambda s: s.chat(completion(RUNNING)).poll(whole(200, "<html>"), kind="web"),
@@ -334,6 +484,10 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "words with [DONE]": lambda s: s.chat(sse(WORDS, done=DONE)),
         "verdict": lambda s: s.chat(sse(FAILED)),
         "an error": lambda s: s.chat(sse(NAMELESS, "closed")),
+        "a frame that is no JSON": lambda s: s.chat(BROKEN),
+        "another model asked in its place": lambda s: s.chat(CUT).chat(STREAM, model="other"),
+        "another host asked in its place": lambda s: s.chat(CUT).chat(STREAM, model="n", host=ELSEWHERE, headers=LATER),
+        "a line of success, then polled": lambda s: s.chat(sse(SUCCESS_LINE)).poll(POLL_DONE),
     },
     "preview_downloaded": {
         "and the result": lambda s: s.chat(STREAM).media("poster").media("result"),
@@ -380,12 +534,14 @@ def test_wherever_a_stream_breaks_off_there_is_one_finding_until_the_job_is_over
     data = path.read_bytes()
     for received in range(0, len(data), 61):
         task = parse_response(data[:received], 200)
-        over = task.status == "completed" or (task.error is not None and task.error.category != "text_only")
+        failed = task.error is not None and task.error.category != "text_only"
+        over = failed or task.status == "completed"
         cut = Story().chat(streamed(200, [Data(1.0, data[:received])])).findings()
         left = Story().chat(streamed(200, [Data(1.0, data)]), received=received, ended="left").findings()
         ended = bool(task.envelope and task.envelope.finish_reason)
         assert left == ([] if over or (ended and not task.task_id) else [("gave_up", (1,))])
-        assert cut == left if ended else cut == ([] if over else [("truncated_accepted", (1,))])
+        told = failed or task.results  # a line of success is no result
+        assert cut == left if ended else cut == ([] if told else [("truncated_accepted", (1,))])
 
 
 def test_nothing_is_found_where_nothing_was_asked() -> None:
@@ -428,6 +584,185 @@ def test_a_truncated_stream_tells_what_cannot_be_seen_and_how_to_allow_it() -> N
     [finding] = judge(Story().chat(CUT).calls, end_time=1.0)
     assert "an exception your own code raised cannot be seen from here" in finding.explanation
     assert "allow truncated_accepted" in finding.explanation
+
+
+def explained(story: Story) -> str:
+    [finding] = judge(story.calls, end_time=story.now)
+    return finding.explanation
+
+
+def test_a_line_of_success_that_was_cut_is_told_as_one_without_a_result() -> None:
+    told = explained(Story().chat(sse(SUCCESS_LINE)))
+    assert "ended at 6 s with a line of success, but without a result, finish_reason or [DONE]" in told
+    assert "Raise when the task has no results" in told
+
+
+def test_what_was_done_already_is_to_be_used_and_not_to_be_polled() -> None:
+    told = explained(Story().chat(STREAM).chat(STREAM))
+    assert told.endswith("Use the result that call 1 told of, or allow submitted_twice where two are meant.")
+    told = explained(Story().chat(completion(RUNNING)).poll(POLL_DONE).chat(STREAM))
+    assert "Use the result that call 2 told of" in told
+
+
+def test_a_job_that_was_given_up_is_told_as_that_job_though_another_was_polled() -> None:
+    story = Story().chat(completion(RUNNING)).chat(completion(RUNNING), prompt="a dog").poll(POLL_DONE, job=1)
+    assert "nothing more was asked of it until 5 s" in explained(story)
+
+
+def test_a_timeout_of_the_clients_own_is_told_as_one() -> None:
+    told = explained(Story().chat(whole(200, VIDEO, t=600.0), received=0, ended="timeout", ended_at=20.0))
+    assert "Call 1 was ended by the client's own timeout at 20 s while the job was not over" in told
+    assert told.endswith("Give it a timeout longer than the job, or poll its link.")
+
+
+# -- of real clients ----------------------------------------------------------------------
+
+RELAY = "https://relay.example/v1"
+KEY = {"authorization": "Bearer sk-mine"}
+
+
+def asked(prompt: str = "a cat", **more: Any) -> dict[str, Any]:
+    body = {"model": "sora-2", "messages": [{"role": "user", "content": prompt}], **more}
+    return {"url": f"{RELAY}/chat/completions", "json": body, "headers": KEY, "timeout": 120}
+
+
+def found(relay: FakeRelay) -> list[str]:
+    try:
+        relay.assert_well_behaved()
+    except ClientMisbehaved as error:
+        return [finding.name for finding in error.findings]
+    return []
+
+
+def compute(seconds: float) -> None:
+    """Real time that goes by while no relay waits."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+@pytest.mark.parametrize(("short", "findings"), [(0.0, []), (2.0, ["retry_after_ignored"])])
+def test_a_deadline_by_the_clients_own_clock_is_kept_however_slow_the_machine(
+    short: float, findings: list[str]
+) -> None:
+    with FakeRelay() as relay:
+        relay.fail(status=429, retry_after=30)
+        relay.play(Scenario.image("a cat"))
+        httpx.post(**asked())
+        due = time.monotonic() + 30 - short
+        compute(0.02)
+        time.sleep(due - time.monotonic())
+        httpx.post(**asked())
+        assert relay.calls[1].time < 29.99
+        assert found(relay) == findings
+
+
+@pytest.mark.parametrize("short", [0.0, 2.0])
+def test_a_retry_after_that_is_a_date_is_judged_by_the_clients_time_of_day(short: float) -> None:
+    with FakeRelay() as relay:
+        relay.fail(status=429, retry_after=datetime.now(UTC) + timedelta(seconds=30))
+        relay.play(Scenario.image("a cat"))
+        headers = httpx.post(**asked()).headers
+        due = parsedate_to_datetime(headers["retry-after"])
+        assert timedelta(seconds=28) < due - parsedate_to_datetime(headers["date"]) < timedelta(seconds=32)
+        time.sleep(due.timestamp() - time.time() - short)
+        httpx.post(**asked())
+        assert found(relay) == (["retry_after_ignored"] if short else [])
+
+
+@pytest.mark.parametrize("how", ["asyncio", "trio", "threads"])
+def test_what_two_workers_ask_at_once_neither_could_know(how: str) -> None:
+    with FakeRelay() as relay:
+        relay.fail(status=429, retry_after=30, times=2)
+        relay.play(Scenario.image("a cat"), times=2)
+
+        async def work(number: int, sleep: Any) -> None:
+            async with httpx.AsyncClient() as client:
+                for _ in range(2):
+                    response = await client.post(**asked(f"cat {number}"))
+                    if response.status_code == 429:
+                        await sleep(30)
+
+        async def gather() -> None:
+            await asyncio.gather(work(1, asyncio.sleep), work(2, asyncio.sleep))
+
+        async def nursery() -> None:
+            async with trio.open_nursery() as workers:
+                workers.start_soon(work, 1, trio.sleep)
+                workers.start_soon(work, 2, trio.sleep)
+
+        if how == "threads":
+            together = threading.Barrier(2)
+
+            def thread(number: int) -> None:
+                if httpx.post(**asked(f"cat {number}")).status_code == 429:
+                    together.wait()
+                    time.sleep(30)
+                    httpx.post(**asked(f"cat {number}"))
+
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(thread, range(2)))
+        else:
+            asyncio.run(gather()) if how == "asyncio" else trio.run(nursery)
+        assert [call.status for call in relay.calls] == [429, 429, 200, 200]
+        assert found(relay) == []
+
+
+def test_what_one_task_asks_twice_it_could_know() -> None:
+    async def impatient() -> None:
+        async with httpx.AsyncClient() as client:
+            for _ in range(2):
+                await client.post(**asked())
+
+    with FakeRelay() as relay:
+        relay.fail(status=429, retry_after=30)
+        relay.play(Scenario.image("a cat"))
+        asyncio.run(impatient())
+        assert found(relay) == ["retry_after_ignored"]
+
+
+@pytest.mark.parametrize("name", Scenario.dialects())
+def test_a_stream_that_a_scenario_cuts_is_truncated_in_every_dialect(name: str) -> None:
+    with FakeRelay() as relay:
+        relay.play(scenario_of(name, "a cat").cut())
+        httpx.post(**asked(stream=True))
+        assert found(relay) == ["truncated_accepted"]
+
+
+@pytest.mark.parametrize("played", [Scenario.video("a cat").progress(14, 48), "sora-2/kite-festival"])
+def test_a_result_may_be_fetched_by_the_id_of_its_job(played: Any) -> None:
+    with FakeRelay() as relay:
+        relay.play(played)
+        task = parse_response(httpx.post(**asked(stream=True)).text)
+        content = f"{RELAY}/videos/{task.task_id}/content"
+        assert httpx.get(f"{content}?variant=thumbnail", headers=KEY).content[8:12] == b"WEBP"
+        assert found(relay) == ["preview_downloaded"]
+        result = httpx.get(content, headers=KEY)
+        assert (result.content[4:8], result.headers["content-type"]) == (b"ftyp", "video/mp4")
+        assert result.content == httpx.get(task.results[0].url).content
+        assert [(call.kind, call.role) for call in relay.calls][1:3] == [("media", "poster"), ("media", "result")]
+        assert found(relay) == []
+
+
+def test_a_result_that_is_asked_for_too_early_is_not_there() -> None:
+    with FakeRelay() as relay:
+        relay.play(Scenario.video("a cat").progress(14, 48).detached())
+        task = parse_response(httpx.post(**asked()).text)
+        content = f"{RELAY}/videos/{task.task_id}/content"
+        assert httpx.get(content).status_code == 404
+        time.sleep(60)
+        assert httpx.get(content).status_code == 200
+        assert found(relay) == []
+
+
+def test_a_job_that_is_asked_for_by_its_id_is_over_when_it_is_done() -> None:
+    with FakeRelay() as relay:
+        relay.play(Scenario.video("a cat").detached())
+        task = parse_response(httpx.post(**asked()).text)
+        for _ in range(12):
+            httpx.get(f"{RELAY}/videos/{task.task_id}")
+            time.sleep(5)
+        assert found(relay) == ["polled_after_end"]
 
 
 def test_findings_come_in_the_order_in_which_they_began() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
     from ..task import Task
+    from ._client import Asker
 
 CallKind = Literal["chat", "poll", "web", "media", "models", "other", "unmatched"]
 """`poll` asked for a task's JSON, `web` for its page; `unmatched` is what no play answers."""
@@ -67,6 +68,13 @@ class Call:
     """None while it is under way."""
     ended_at: float | None = None
     """In virtual seconds since the relay began."""
+    shown: float | None = None
+    """What the client's own clock showed when it asked, in seconds since the relay began. It also goes on while
+    the client computes. None where nobody can tell."""
+    asker: Asker | None = None
+    """Which task or thread of the client asked; None where nobody can tell."""
+    wall: float | None = None
+    """The time of day by the client's clock, as `time.time()`, where the answer names one."""
     _earlier: Sequence[Call] = field(default=(), init=False)
     _ordered: Request | None = field(default=None, init=False)
     """The chat request that orders the same, where another endpoint was asked."""
@@ -112,16 +120,30 @@ class Call:
         count = self.request.headers.get("x-stainless-retry-count", "")
         return int(count) if count.isascii() and count.isdigit() and len(count) < 10 else None
 
+    @property
+    def payer(self) -> str:
+        """The key that was sent: what a relay charges, and counts against a limit. Empty where there is none."""
+        return self.request.headers.get("authorization", "")
+
     @cached_property
     def attempt(self) -> int:
-        """Counted from 1 among the chat calls of this journal that order the same."""
+        """Counted from 1 among the chat calls of this journal that order the same with the same key."""
         before = [call for call in self._earlier if call.kind == "chat" and call.number < self.number]
-        return 1 + sum(call.order == self.order for call in before)
+        return 1 + sum(call.payer == self.payer and call.order == self.order for call in before)
 
     @cached_property
     def order(self) -> str:
         """A key, equal for chat requests that order (and pay for) the same; see `order_of`."""
         return order_of(self._ordered or self.request)
+
+    @cached_property
+    def wish(self) -> str:
+        """A key, equal for chat requests with the same messages, whichever model is to make of them what it can."""
+        try:
+            messages = self._body.get("messages")
+            return json.dumps(messages, sort_keys=True) if messages else self.order
+        except RecursionError:
+            return self.order
 
     @property
     def status(self) -> int | None:

@@ -15,9 +15,12 @@ the answer" is written as it is read.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
@@ -26,7 +29,7 @@ from ._errors import UnmatchedRequest, UnplayedError, UnusablePlay
 from ._journal import Call, Calls
 from ._matching import condition
 from ._rules import error_reply, refuse, refuse_key
-from ._wire import whole
+from ._wire import head_of, whole
 from ._world import TapeJob, same_url
 from .faults import Fault
 from .scenario import Scenario
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
+    from ._client import Client
     from ._facts import Interaction
     from ._matching import When
+    from ._rules import RetryAfter
     from ._wire import Reply, Request
 
 _MOST_HELD = 64 << 20
@@ -80,7 +85,7 @@ class Play:
         failure: Reply | None = None,
         on: On = "chat",
     ) -> None:
-        if times is not None and (not isinstance(times, int) or times < 1):
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
             raise PlayError(f"times={times!r}: expected a number above 0, or None for any number of times")
         self.source = source
         self.name = name
@@ -188,6 +193,7 @@ class Relay:
         virtual: bool = True,
         keep: int | None = None,
         forgotten: Callable[[Call], None] | None = None,
+        client: Client | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/") if base_url else None
         self.origin = origin or _origin(self.base_url) or DEFAULT_ORIGIN
@@ -198,6 +204,7 @@ class Relay:
         self.keep = keep
         """How many calls the journal holds at most, beside those under way; their jobs with them. None: all."""
         self._forgotten = forgotten
+        self._client = client
         self.lock = threading.RLock()
         """Held while a request is answered: of requests at the same moment each gets its own number, play and job.
         Whoever changes the answer afterwards holds it too."""
@@ -257,7 +264,7 @@ class Relay:
         *,
         status: int | None = None,
         fault: Fault | None = None,
-        retry_after: float | str | None = None,
+        retry_after: RetryAfter | None = None,
         message: str | None = None,
         times: int | None = 1,
         optional: bool = False,
@@ -277,7 +284,15 @@ class Relay:
             raise PlayError("fail(fault=…): retry_after= and message= belong to status=; give one or the other")
         failure = None
         if status is not None:
-            failure = error_reply(status, retry_after=retry_after, message=message)
+            if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
+                raise PlayError(
+                    f"fail(status={status!r}): expected a number from 400 to 599, such as 429; "
+                    "an answer that is no error is played: play(…)"
+                )
+            try:
+                failure = error_reply(status, retry_after=retry_after, message=message)
+            except ValueError as error:
+                raise PlayError(f"fail(): {error}") from error
         elif not isinstance(fault, Fault):
             raise PlayError(f"fault={fault!r}: expected a Fault, such as Fault.reset(frame=3)")
         name = f"fail(status={status})" if status is not None else f"fail(fault={fault!r})"
@@ -331,10 +346,13 @@ class Relay:
                 call.reply = play.failure
             elif play.fault is not None and call.reply is not None:
                 call.reply = play.fault.apply(call.reply, random=self._random)
+            _dated(call)
         self._note(call)
         return call
 
     def _note(self, call: Call) -> None:
+        if self._client is not None:
+            call.shown, call.asker = self._client.shown, self._client.asker
         self.calls.append(call)
         self._asked[call.kind] += 1
         self._held += len(call.request.body)
@@ -372,6 +390,8 @@ class Relay:
             probe.reply = play.failure
         else:
             probe.reply = self._perform(play, probe)
+        if play.failure is not None or play.fault is not None:
+            _dated(probe)
         self._note(probe)
         return probe
 
@@ -547,6 +567,21 @@ class Relay:
 
 def is_chat(request: Request) -> bool:
     return request.path.rstrip("/").endswith("/chat/completions")
+
+
+def _dated(call: Call) -> None:
+    """Send the time of day with a failure that names another one: what a client waits for is the time between them."""
+    head = head_of(call.reply or ())
+    headers = {} if head is None else {name.lower(): value for name, value in head.headers}
+    if head is None or call.reply is None or "date" in headers or "," not in headers.get("retry-after", ""):
+        return
+    from email.utils import formatdate, parsedate_to_datetime  # for tests of dates only
+
+    with contextlib.suppress(ValueError):  # any text may be sent
+        parsedate_to_datetime(headers["retry-after"])
+        call.wall = time.time()  # the client's: virtual where its sleeps are
+        dated = (*head.headers, ("date", formatdate(call.wall, usegmt=True)))
+        call.reply = (replace(head, headers=dated), *call.reply[1:])
 
 
 def _model(play: Play) -> str | None:

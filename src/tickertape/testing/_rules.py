@@ -8,6 +8,8 @@ content parts are judged by the upstream, in OpenAI's words. The bodies are thos
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +17,9 @@ from ._wire import whole
 
 if TYPE_CHECKING:
     from ._wire import Reply, Request
+
+RetryAfter = float | str | datetime | timedelta
+"""Seconds, a time of day (without a time zone: local), or the header's own text, which may be nonsense."""
 
 Shape = Literal["error", "flat", "nginx", "cloudflare"]
 
@@ -73,7 +78,7 @@ _WEB_APP = (
 def error_reply(
     status: int,
     *,
-    retry_after: float | str | None = None,
+    retry_after: RetryAfter | None = None,
     message: str | None = None,
     code: str | None = None,
     type: str | None = None,
@@ -84,12 +89,12 @@ def error_reply(
 
     Without words of its own the body is the one seen with `status`, an HTML page
     where that is what comes (413, 502, 504, 52x); a `message`, `code` or `type`
-    makes it new-api's JSON. `retry_after` becomes the header as given: seconds,
-    or an HTTP date. `number` makes the request id, `t` is in seconds.
+    makes it new-api's JSON. `retry_after` becomes the header, a text as it is given.
+    `number` makes the request id, `t` is in seconds.
     """
     rows = [row for row in _SEEN if row.status == status] or [_Seen(status, _phrase(status))]
     row = next((row for row in rows if row.code == code), rows[0])
-    headers = () if retry_after is None else (("retry-after", str(retry_after)),)
+    headers = () if retry_after is None else (("retry-after", retry_after_text(retry_after)),)
     own = message is not None or type is not None or (code is not None and code != row.code)
     if row.shape in ("nginx", "cloudflare") and not own and code is None:
         return page(status, headers=headers, t=t)
@@ -99,6 +104,23 @@ def error_reply(
         return whole(status, flat, headers=headers, content_type=_JSON, t=t)
     error = _error(words, row.type if type is None else type, row.code if code is None else code, number=number)
     return whole(status, error, headers=(*_id_header(number), *headers), content_type=_JSON, t=t)
+
+
+def retry_after_text(value: RetryAfter) -> str:
+    """The Retry-After header: seconds, or an HTTP date (RFC 9110, 10.2.3). Raises ValueError."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        from email.utils import format_datetime  # for tests of dates only
+
+        return format_datetime(value.astimezone(UTC), usegmt=True)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(
+            f"retry_after={value!r}: expected seconds, 0 or more, a timedelta or a datetime; "
+            "what is no such thing may be sent as a text"
+        )
+    return str(int(seconds) if isinstance(value, timedelta) and seconds == int(seconds) else seconds)
 
 
 def page(status: int, *, headers: tuple[tuple[str, str], ...] = (), t: float = 0.0) -> Reply:
@@ -196,6 +218,9 @@ def _bad_content(at: int, message: dict[str, Any], number: int) -> Reply | None:
         if "type" not in part:
             words = f"Missing required parameter: '{inside}.type'."
             return _upstream(words, f"{inside}.type", "missing_required_parameter", number)
+        if not isinstance(part["type"], str):
+            words = f"Invalid type for '{inside}.type': expected a string, but got {_a(part['type'])} instead."
+            return _upstream(words, f"{inside}.type", "invalid_type", number)
         if part["type"] not in _RELAY_PARTS:
             known = ", ".join(f"'{name}'" for name in _PARTS[:-1])
             words = f"Invalid value: '{part['type']}'. Supported values are: {known}, and '{_PARTS[-1]}'."

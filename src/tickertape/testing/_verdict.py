@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from .._errors import TickertapeError
+from ..responses import parse_response
 from ._journal import seconds
 from ._wire import Data, body_of, end_of, head_of
 
@@ -40,6 +42,8 @@ FINDINGS: dict[str, str] = {
 
 _SAME = 1e-3
 """Seconds. Times this close are one moment: sums of floats, and a Retry-After in milliseconds."""
+_JITTER = 0.1
+"""Of the interval between polls: a timer that is late once is early the next time."""
 _CLOSE_POLLS = 3
 """Polls in a row that came too soon, before it is called hammering: one may be a redraw, two a reload."""
 _FINAL_STATUSES = frozenset({400, 401, 403, 404, 422})
@@ -126,10 +130,13 @@ class _Case:
         self.end_time = end_time
         self.jobs: defaultdict[Hashable, list[Call]] = defaultdict(list)
         self.orders: defaultdict[Hashable, list[Call]] = defaultdict(list)
+        """What is paid for, by whom; on whichever host, for a fallback after a timeout pays twice as well."""
+        self.wishes: defaultdict[str, list[Call]] = defaultdict(list)
         for call in calls:
             self.jobs[_job(call)].append(call)
             if call.kind == "chat":
-                self.orders[call.order].append(call)
+                self.orders[call.order, call.payer].append(call)
+                self.wishes[call.wish].append(call)
 
     def failure(self, chat: Call, time: float) -> tuple[Call, TaskError] | None:
         """The call that had told the client, by that time, that this chat's job failed."""
@@ -139,8 +146,16 @@ class _Case:
                 return call, error
         return None
 
-    def ordered_again(self, chat: Call) -> bool:
-        return any(call.number > chat.number for call in self.orders[chat.order])
+    def result(self, chat: Call, time: float) -> Call | None:
+        """The call that had told the client, by that time, where the result of this chat's job is."""
+        looks = (chat, *(c for c in self.jobs[_job(chat)] if c.kind == "poll"))
+        told = (call for call in looks if call.task and call.task.results and _told(call) == "completed")
+        return next((call for call in told if _read_at(call) <= time + _SAME), None)
+
+    def came_back(self, chat: Call) -> bool:
+        """Whether the same was wanted again later: of another model or host, perhaps, but not by another user."""
+        later = (call for call in self.wishes[chat.wish] if call.number > chat.number)
+        return any(call.payer == chat.payer or _host(call) != _host(chat) for call in later)
 
 
 def _submitted_twice(case: _Case) -> Iterator[Finding]:
@@ -149,7 +164,11 @@ def _submitted_twice(case: _Case) -> Iterator[Finding]:
         live: Call | None = None
         again: list[Call] = []
         for call in order:
-            running = [earlier for earlier in taken if case.failure(earlier, call.time) is None]
+            running = [
+                earlier
+                for earlier in taken
+                if case.failure(earlier, call.time) is None and not _came_to_nothing(earlier, call.time)
+            ]
             if running:
                 live = live or running[0]
                 again.append(call)
@@ -158,18 +177,21 @@ def _submitted_twice(case: _Case) -> Iterator[Finding]:
         if live is None:
             continue
         by_sdk = ", by the SDK's own retry," if any(call.retry for call in again) else ""
+        remedy = "poll the job that runs instead, and give paid requests max_retries=0 and a timeout longer than a job"
+        if (told := case.result(live, again[0].time)) is not None:
+            remedy = f"use the result that call {told.number} told of, or allow submitted_twice where two are meant"
         yield _finding(
             "submitted_twice",
             (live, *again),
             f"the paid request of call {live.number} was sent again{by_sdk} at {_times(again)}, though the relay had "
             f"taken it at {seconds(live.time)} and the client had not read of a failure (it read: {_knowledge(live)})",
             "the relay runs, and charges, the same job once more",
-            "poll the job that runs instead, and give paid requests max_retries=0 and a timeout longer than a job",
+            remedy,
         )
 
 
 def _retry_after_ignored(case: _Case) -> Iterator[Finding]:
-    asked = [call for call in case.calls if call.kind in ("chat", "poll", "web")]
+    asked = [call for call in case.calls if call.kind != "unmatched"]
     for at, refusal in enumerate(asked):
         wait = retry_after(refusal)
         if wait is None or refusal.status not in (429, 503) or not _saw_head(refusal):
@@ -178,7 +200,9 @@ def _retry_after_ignored(case: _Case) -> Iterator[Finding]:
         early = [
             call
             for call in asked[at + 1 :]
-            if _route(call) == _route(refusal) and told - _SAME <= call.time < told + wait - _SAME
+            if _route(call) == _route(refusal)
+            and _knew(call, refusal, told)
+            and _waited(call, refusal, told) < wait - _SAME
         ]
         if early:
             yield _finding(
@@ -195,12 +219,12 @@ def _retried_hopeless(case: _Case) -> Iterator[Finding]:
     same: defaultdict[Hashable, list[Call]] = defaultdict(list)
     for call in case.calls:
         if call.kind != "unmatched":
-            # With another key it is another request.
-            what = call.order if call.kind == "chat" else (call.request.method, call.request.url)
-            same[what, call.request.headers.get("authorization")].append(call)
+            # With another key, or of another host, it is another request.
+            what = (call.order, _host(call)) if call.kind == "chat" else (call.request.method, call.request.url)
+            same[what, call.payer].append(call)
     for group in same.values():
         for at, call in enumerate(group[:-1]):
-            again = [later for later in group[at + 1 :] if _hopeless(case, call, later.time)]
+            again = [later for later in group[at + 1 :] if _hopeless(case, call, later)]
             if again:
                 yield _finding(
                     "retried_hopeless",
@@ -216,7 +240,8 @@ def _retried_hopeless(case: _Case) -> Iterator[Finding]:
 def _hammered(case: _Case, interval: float) -> Iterator[Finding]:
     for job in case.jobs.values():
         polls = [call for call in job if call.kind in ("poll", "web")]
-        gaps = groupby(pairwise(polls), key=lambda pair: pair[1].time - pair[0].time < interval - _SAME)
+        soon = interval * (1 - _JITTER)
+        gaps = groupby(pairwise(polls), key=lambda pair: _waited(pair[1], pair[0], pair[0].time) < soon - _SAME)
         runs = [list(pairs) for close, pairs in gaps if close]
         longest = max(runs, key=len, default=[])
         if len(longest) >= _CLOSE_POLLS:
@@ -234,14 +259,18 @@ def _hammered(case: _Case, interval: float) -> Iterator[Finding]:
 
 def _polled_after_end(case: _Case) -> Iterator[Finding]:
     for job in case.jobs.values():
-        end = next((call for call in job if _told_the_end(call)), None)
+        end = _end(job)
         if end is None:
             continue
         read = _read_at(end)
-        after = [call for call in job if call.number > end.number and call.time >= read - _SAME]
+        after = [call for call in job if call.number > end.number and _knew(call, end, read)]
         # A link that has run out is a reason to ask for a fresh one.
         broken = next((c.number for c in after if c.kind == "media" and (c.status or 500) >= 400), math.inf)
         polls = [call for call in after if call.kind == "poll" and call.number < broken]
+        if not _has_address(end) and _told(end) == "completed":
+            # Where it is may be asked once of another route, which tells addresses.
+            other = next((call for call in polls if call.request.url != end.request.url), None)
+            polls = [call for call in polls if call is not other]
         if polls:
             yield _finding(
                 "polled_after_end",
@@ -260,32 +289,43 @@ def _left_unfinished(case: _Case) -> Iterator[Finding]:
         if not looks or any(_told(call) in ("completed", "failed") for call in looks):
             continue
         last = max(looks, key=lambda call: (_read_at(call), call.number))
-        came_back = any(case.ordered_again(call) for call in looks if call.kind == "chat")
+        came_back = any(case.came_back(call) for call in looks if call.kind == "chat")
         has_result = _fetched(job, "result", "download")
-        if came_back or has_result or last.kind == "web" or not _ok(last) or last.ended not in ("eof", "left", None):
+        if came_back or has_result or last.kind == "web" or not _ok(last) or _failed_under_way(last):
             continue
         if _truncated(last):
+            done = last.task is not None and last.task.status == "completed"
+            lacked = "a result, finish_reason or [DONE]" if done else "finish_reason, [DONE], verdict or result"
             yield _finding(
                 "truncated_accepted",
                 (last,),
-                f"the stream of call {last.number} ended at {seconds(_read_at(last))} without finish_reason, "
-                "[DONE], verdict or result, and the client neither polled nor asked again",
+                f"the stream of call {last.number} ended at {seconds(_read_at(last))} "
+                f"{'with a line of success, but ' if done else ''}without {lacked}, and the client neither polled nor "
+                "asked again",
                 "the SDK raises nothing there, so a half-told job passes for success",
-                "raise when the task is incomplete, or poll its link; an exception your own code raised cannot be "
-                "seen from here: if it did, allow truncated_accepted in this test",
+                f"raise when the task {'has no results' if done else 'is incomplete'}, or poll its link; an exception "
+                "your own code raised cannot be seen from here: if it did, allow truncated_accepted in this test",
             )
         elif not _finished(last) or any(call.task and (call.task.links or call.task.task_id) for call in looks):
-            how = {"eof": "was answered to its end", "left": "was left by the client"}.get(
-                last.ended or "", "stayed open"
-            )
+            how, remedy = _HOW_LEFT.get(last.ended, _HOW_LEFT[None])
             yield _finding(
                 "gave_up",
                 (last,),
                 f"call {last.number} {how} at {seconds(_read_at(last))} while the job was not over (it told: "
-                f"{_knowledge(last)}), and nothing more was asked until {seconds(case.end_time)}",
+                f"{_knowledge(last)}), and nothing more was asked of it until {seconds(case.end_time)}",
                 "the job runs on and is paid, and nobody fetches what it makes",
-                "poll its link until the status is completed or failed, with a deadline longer than the job",
+                remedy,
             )
+
+
+_POLL_ON = "poll its link until the status is completed or failed, with a deadline longer than the job"
+_HOW_LEFT = {
+    "eof": ("was answered to its end", _POLL_ON),
+    "left": ("was left by the client", _POLL_ON),
+    "timeout": ("was ended by the client's own timeout", "give it a timeout longer than the job, or poll its link"),
+    None: ("stayed open", _POLL_ON),
+}
+"""By how a call ended: what the client did, and what it should."""
 
 
 def _preview_downloaded(case: _Case) -> Iterator[Finding]:
@@ -350,13 +390,54 @@ def _told(call: Call) -> str | None:
     error = call.task.error
     if error is not None and error.category == "text_only" and not _finished(call):
         return "incomplete"  # prose that breaks off may have been about to become a job
+    if call.task.status == "completed" and not call.task.results and _truncated(call):
+        return "incomplete"  # a line of success is none while what it promises is missing
     return call.task.status
 
 
-def _told_the_end(call: Call) -> bool:
-    """Nothing is left to ask for: a job that is done but gave no address may be asked for it."""
-    status = _told(call) if _ok(call) else None
-    return status == "failed" or (status == "completed" and call.task is not None and bool(call.task.results))
+def _end(job: Iterable[Call]) -> Call | None:
+    """The call that left nothing to ask for: it told of a failure, or where the result is; or it told for the second
+    time that the job is done, for a job that gives no address may be asked for it."""
+    done: set[str] = set()
+    for call in job:
+        status = _told(call) if _ok(call) else None
+        if status == "failed" or (status == "completed" and (_has_address(call) or call.request.url in done)):
+            return call
+        if status == "completed" and call.kind == "poll":
+            done.add(call.request.url)
+    return None
+
+
+def _has_address(call: Call) -> bool:
+    return call.task is not None and bool(call.task.results)
+
+
+def _came_to_nothing(chat: Call, time: float) -> bool:
+    """Whether the client had read by then that the job is done, and got nothing of it, nor any way to ask for it."""
+    task = chat.task
+    if task is None or _told(chat) != "completed" or task.results or task.links or task.task_id:
+        return False
+    return _read_at(chat) <= time + _SAME
+
+
+def _knew(later: Call, earlier: Call, told: float) -> bool:
+    """Whether the client could know, when it made the later call, what the earlier one had told at that time.
+
+    A bare client that asks at that very moment has read it; another of its tasks, or threads, may not have.
+    """
+    known_to_be_others = None not in (earlier.asker, later.asker) and earlier.asker != later.asker
+    return later.time >= told + (_SAME if known_to_be_others else -_SAME)
+
+
+def _waited(later: Call, earlier: Call, since: float) -> float:
+    """Seconds from a time at which the client read of the earlier call to the later one.
+
+    By the client's own clock, if that was ahead: a deadline that it computed comes when that clock shows it.
+    """
+    waited = later.time - since
+    if earlier.shown is None or later.shown is None:
+        return waited
+    return max(waited, later.shown - (earlier.shown + since - earlier.time))
 
 
 def _fetched(job: Iterable[Call], *roles: str) -> list[Call]:
@@ -378,20 +459,42 @@ def _finished(call: Call) -> bool:
     return _DONE.search(body_of(call.reply or ())[: call.received]) is not None
 
 
+def _failed_under_way(call: Call) -> bool:
+    """Whether the client met an error that ends a reading: a connection that broke, a frame that is no JSON, or a
+    relay that would never have said another word."""
+    if _bad_frames(call):
+        return True
+    if call.ended == "timeout":
+        return call.reply is None or end_of(call.reply).how != "eof"
+    return call.ended not in ("eof", "left", None)
+
+
+def _bad_frames(call: Call) -> bool:
+    """Whether a frame that came whole is no JSON. One that broke off is nothing to a reader of a stream."""
+    if call.task is None or call.task.envelope is None or not call.task.envelope.bad_frames:
+        return False
+    came = body_of(call.reply or ())[: call.received]
+    end = max(came.rfind(b"\n\n") + 2, came.rfind(b"\r\n\r\n") + 4)
+    envelope = parse_response(came[:end], call.status).envelope
+    return envelope is not None and envelope.bad_frames > 0
+
+
 def _truncated(call: Call) -> bool:
     return call.kind == "chat" and call.ended == "eof" and _streams(call) and not _finished(call)
 
 
-def _hopeless(case: _Case, call: Call, time: float) -> bool:
-    """Whether the client had read by then an answer that cannot change."""
+def _hopeless(case: _Case, call: Call, later: Call) -> bool:
+    """Whether the client had read an answer that cannot change when it asked again."""
     if call.kind != "chat":
         # Media and polls that are not there yet are 404; refused for good are the others.
         final = call.status in _FINAL_STATUSES - {404} and retry_after(call) is None
-        return final and _saw_head(call) and _head_at(call) <= time + _SAME
-    told = case.failure(call, time)
+        return final and _saw_head(call) and _knew(later, call, _head_at(call))
+    told = case.failure(call, later.time)
     if told is None or retry_after(told[0]) is not None:  # the relay itself says that it may change
         return False
     teller, error = told
+    if not _knew(later, teller, _read_at(teller)):
+        return False
     if (teller.status or 0) >= 500:  # RFC 9110, 15.6: the server's fault, which may pass whatever it says
         return False
     if error.category in _PASSING_CATEGORIES or error.code == "output_moderation":  # another drawing may pass
@@ -434,7 +537,8 @@ def _header(call: Call, name: str) -> str | None:
 def retry_after(call: Call) -> float | None:
     """Seconds to wait after the answer's head; None where it says none that can be understood.
 
-    An HTTP date counts from the answer's own Date: virtual time has no calendar.
+    An HTTP date counts from the time of day by the client's clock, where that is known, else from the answer's
+    own Date: virtual time has no calendar.
     """
     value = _header(call, "retry-after")
     if value is None:
@@ -443,15 +547,23 @@ def retry_after(call: Call) -> float | None:
         wait = float(value)
     except ValueError:
         try:
-            due, now = parsedate_to_datetime(value), parsedate_to_datetime(_header(call, "date") or "")
-            wait = (due - now).total_seconds()
-        except (ValueError, TypeError):
+            due = parsedate_to_datetime(value)
+            if call.wall is not None:
+                wait = due.timestamp() - call.wall - (_head_at(call) - call.time)
+            else:
+                wait = (due - parsedate_to_datetime(_header(call, "date") or "")).total_seconds()
+        except (ValueError, TypeError, OverflowError):
             return None
     return wait if math.isfinite(wait) and wait >= 0 else None
 
 
-def _route(call: Call) -> tuple[str, str]:
-    return (call.request.method, call.request.path)
+def _route(call: Call) -> tuple[str, ...]:
+    """What a limit is counted by: other hosts, and other keys, have their own."""
+    return (call.request.method, _host(call), call.request.path, call.payer)
+
+
+def _host(call: Call) -> str:
+    return urlsplit(call.request.url).netloc
 
 
 # -- words ----------------------------------------------------------------------------

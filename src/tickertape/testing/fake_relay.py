@@ -11,6 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._errors import TickertapeError
+from ._client import Client
 from ._clock import RealClock, VirtualClock
 from ._errors import UnplayedError
 from ._gallery import entered
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ._journal import Calls
     from ._recording import Recording
     from ._relay import On
+    from ._rules import RetryAfter
     from .drift import Change
     from .faults import Fault
     from .redaction import Redactor
@@ -101,7 +103,14 @@ class FakeRelay:
         self.strict = strict
         self.clock: VirtualClock | RealClock = VirtualClock() if speed is None else RealClock(speed)
         """Virtual or real seconds since the relay was made."""
-        self._relay = Relay(base_url=base_url, tapes=tapes, seed=seed, validate=validate, virtual=speed is None)
+        self._relay = Relay(
+            base_url=base_url,
+            tapes=tapes,
+            seed=seed,
+            validate=validate,
+            virtual=speed is None,
+            client=Client(self.clock),
+        )
         self._recording: Recording | None = None
         if episodes is not None:
             from ._recording import Recording
@@ -135,7 +144,7 @@ class FakeRelay:
         *,
         status: int | None = None,
         fault: Fault | None = None,
-        retry_after: float | str | None = None,
+        retry_after: RetryAfter | None = None,
         message: str | None = None,
         times: int | None = 1,
         optional: bool = False,

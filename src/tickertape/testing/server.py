@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ._journal import Calls
     from ._pace import Pace
     from ._relay import On
+    from ._rules import RetryAfter
     from ._session import Fallback
     from ._wire import Request
     from .faults import Fault
@@ -145,7 +146,7 @@ class RelayServer:
         *,
         status: int | None = None,
         fault: Fault | None = None,
-        retry_after: float | str | None = None,
+        retry_after: RetryAfter | None = None,
         message: str | None = None,
         times: int | None = 1,
         optional: bool = False,

@@ -1,0 +1,51 @@
+"""The client under test, as far as an adapter in its own process can see it: who asks, and what its clock shows.
+
+A verdict asks what the client could know when it acted, and how long it had waited by
+a clock of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from ._clock import VirtualClock, _monotonic
+
+if TYPE_CHECKING:
+    from ._clock import RealClock
+
+Asker = ref[Any]
+"""A task or a thread; equal where it is the same one. It is not kept for that."""
+
+
+class Client:
+    """What a `Relay` notes of each call, where there is one to ask."""
+
+    def __init__(self, clock: VirtualClock | RealClock) -> None:
+        self._clock = clock
+        self._began = _monotonic()
+
+    @property
+    def shown(self) -> float:
+        """Seconds since the relay began by the client's `time.monotonic()`: virtual ones, and what it computed."""
+        real = _monotonic() - self._began
+        return real + self._clock.now if isinstance(self._clock, VirtualClock) else real
+
+    @property
+    def asker(self) -> Asker:
+        """The task that runs now, of asyncio or trio; where there is none the thread."""
+        return ref(_task() or threading.current_thread())
+
+
+def _task() -> Any:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop of asyncio's runs here
+        trio = sys.modules.get("trio")
+    try:
+        return None if trio is None else trio.lowlevel.current_task()
+    except RuntimeError:
+        return None
