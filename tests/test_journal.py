@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tickertape import TickertapeError
-from tickertape.testing._journal import Call, Calls, NoCalls, seconds
+from tickertape.testing._journal import Call, Calls, NoCalls, UnknownKind, seconds
 from tickertape.testing._wire import Data, End, Request, body_of, streamed, whole
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -187,6 +187,42 @@ def test_a_call_is_json_data_without_secrets() -> None:
     assert Call(1, 0.0, Request("GET", ORIGIN), "unmatched").as_dict()["task"] is None
 
 
+def test_secrets_are_taken_out_wherever_a_request_holds_them() -> None:
+    url = f"{ORIGIN}/v1/chat/completions?key=SECRET1&api_key=SECRET2&n=1"
+    headers = {
+        "authorization": "Bearer SECRET3",
+        "x-auth-token": "SECRET4",
+        "mj-api-secret": "SECRET5",
+        "accept": "*/*",
+    }
+    body = {
+        "model": "m",
+        "api_key": "SECRET6",
+        "user": "ann",
+        "messages": [
+            message({"type": "text", "text": "say sk-SECRET70123456789abcdef"}, image("data:image/png;base64,AA"))
+        ],
+    }
+    call = Call(1, 0.0, Request("POST", url, headers, json.dumps(body).encode()), "chat")
+    told = call.as_dict()
+    assert "SECRET" not in json.dumps(told)
+    assert "SECRET" not in repr(call.request)
+    assert repr(call.request) == f"<Request POST {ORIGIN}/v1/chat/completions?…, {len(call.request.body)} bytes>"
+    assert told["request"]["url"].endswith("&n=1")
+    assert told["request"]["headers"]["accept"] == "*/*"
+    assert (told["request"]["json"]["user"], told["model"]) == ("ann", "m")
+    assert told["prompt"].startswith("say REDACTED")
+    assert told["images"] == ["data:image/png;base64,AA"]
+    assert call.prompt == "say sk-SECRET70123456789abcdef"
+
+
+def test_an_attempt_is_one_of_the_same_key() -> None:
+    calls = Calls()
+    for number, key in enumerate(("a", "b", "a"), 1):
+        calls.append(Call(number, 0.0, request({"messages": TEXT}, authorization=f"Bearer {key}"), "chat"))
+    assert [call.attempt for call in calls] == [1, 1, 2]
+
+
 def test_calls_are_a_sequence_that_grows_with_the_journal() -> None:
     calls = Calls()
     kinds: list[Any] = ["chat", "poll", "web", "media", "models", "unmatched", "chat"]
@@ -201,6 +237,32 @@ def test_calls_are_a_sequence_that_grows_with_the_journal() -> None:
     assert [call.number for call in calls.of_kind("models", "media")] == [4, 5]
     assert isinstance(calls[1:3], Calls)
     assert calls[1:3].last.number == 3
+
+
+@pytest.mark.parametrize("part", [lambda calls: calls[-1], lambda calls: calls[0]])
+def test_an_index_of_no_call_is_told_with_the_remedy(part: Any) -> None:
+    with pytest.raises(NoCalls, match="no request has reached the relay; give the client the relay's base_url"):
+        part(Calls())
+    with pytest.raises(NoCalls, match=r"there is no such call: \[7\] of 1, "):
+        Calls([chat(CAT)])[7]
+
+
+def test_calls_that_are_of_no_such_kind_are_told_with_the_kinds_that_there_are() -> None:
+    calls = Calls([chat(CAT), Call(2, 0.0, request(CAT), "models")])
+    with pytest.raises(NoCalls, match="none of the 2 calls is of the kind media; there are chat, models"):
+        calls.media.last  # noqa: B018
+    with pytest.raises(NoCalls, match="none of the 2 calls is of the kind poll or web"):
+        calls.polls[0]
+    with pytest.raises(NoCalls, match="an empty part of 2 calls"):
+        calls[2:].first  # noqa: B018
+    with pytest.raises(NoCalls, match="no request has reached the relay"):
+        Calls().media.last  # noqa: B018
+
+
+def test_a_kind_that_no_call_can_be_of_is_refused() -> None:
+    with pytest.raises(UnknownKind, match="no call is of the kind 'chatt'; there are chat, poll, web, ") as error:
+        Calls().of_kind("chat", "chatt")  # type: ignore[arg-type]
+    assert isinstance(error.value, ValueError)
 
 
 @pytest.mark.parametrize("name", ["first", "last"])

@@ -23,7 +23,6 @@ from urllib.parse import unquote_to_bytes
 from .._sse import Decoder
 from ..envelope import ResponseReader
 from ..events import Progress
-from ._journal import _SECRET
 from ._rewrite import opaque
 from ._spans import frames, json_offsets, literals
 from ._wire import Data, Head, body_of, end_of, head_of, whole
@@ -221,7 +220,7 @@ def detail(
     task, reply = reading.task, call.reply or ()
     content = "" if task is None else task.text
     head = head_of(reply)
-    request = call.request
+    request, asked = call.request, call.public
     chunks, shown = _chunks(reading, count)
     sources = _Sources(reading, "".join(text for _, _, text in reading.chunks[:shown]), content)
     events = [_event(each, sources, content) for each in told[:_MOST_EVENTS]]
@@ -234,13 +233,13 @@ def detail(
         "job": None if call.job is None else str(call.job),
         "request": {
             "method": request.method,
-            "url": _text(request.url, _SHORT),
-            "headers": [[k, "REDACTED" if k.lower() in _SECRET else _text(v, _SHORT)] for k, v in _items(request)],
-            "json": _cut(request.json, _SHORT),
+            "url": _text(asked.request.url, _SHORT),
+            "headers": [[name, _text(value, _SHORT)] for name, value in _items(asked.request)],
+            "json": _cut(asked.request.json, _SHORT),
             "size": len(request.body),
         },
-        "prompt": _text(call.prompt, _LONG),
-        "model": _text(call.model, 200),
+        "prompt": _text(asked.prompt, _LONG),
+        "model": _text(asked.model, 200),
         "stream": call.stream,
         "attempt": call.attempt if call.kind == "chat" else None,
         "retry": call.retry,

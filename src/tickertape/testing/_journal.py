@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from .._errors import TickertapeError
 from ..responses import parse_response
@@ -35,13 +35,16 @@ Ended = Ending | Literal["left", "hang"]
 `hang`     nothing more would ever have come, and the client had no timeout
 """
 
-_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key"})
 _HOW_TO_SEND = ("stream", "stream_options")
 """What a request says of the answer's form. The job, and its price, are the same."""
 
 
 class NoCalls(TickertapeError, IndexError):
-    """The first or the last call was asked for, and there is none."""
+    """A call was asked for that there is not."""
+
+
+class UnknownKind(TickertapeError, ValueError):
+    """Calls of a kind were asked for that no call can be of."""
 
 
 @dataclass(eq=False, repr=False)
@@ -161,23 +164,33 @@ class Call:
             self._read = (self.received, parse_response(body_of(self.reply)[: self.received], self.status))
         return self._read[1]
 
+    @cached_property
+    def public(self) -> Call:
+        """What was asked, without keys, cookies and signatures; nothing of the answer."""
+        from ._public import public  # the redactor, for reports only
+
+        asked = [self.request] if self._ordered is None else [self.request, self._ordered]
+        request, *ordered = public(*asked)
+        call = Call(self.number, self.time, request, self.kind)
+        call._ordered = ordered[0] if ordered else None
+        return call
+
     def as_dict(self) -> dict[str, Any]:
-        """The call as JSON data. Headers that carry secrets have the value `REDACTED`."""
-        headers = {k: "REDACTED" if k.lower() in _SECRET else v for k, v in self.request.headers.items()}
-        task = self.task
+        """The call as JSON data. Keys, cookies and signatures of the request are `REDACTED`; see `public`."""
+        task, asked = self.task, self.public
         return {
             "number": self.number,
             "time": self.time,
             "kind": self.kind,
             "request": {
                 "method": self.request.method,
-                "url": self.request.url,
-                "headers": headers,
-                "json": self.request.json,
+                "url": asked.request.url,
+                "headers": dict(asked.request.headers),
+                "json": asked.request.json,
             },
-            "prompt": self.prompt,
-            "images": list(self.images),
-            "model": self.model,
+            "prompt": asked.prompt,
+            "images": list(asked.images),
+            "model": asked.model,
             "stream": self.stream,
             "attempt": self.attempt,
             "retry": self.retry,
@@ -200,8 +213,10 @@ class Call:
 class Calls(Sequence[Call]):
     """The calls in order of arrival. Only the relay appends to it."""
 
-    def __init__(self, calls: Iterable[Call] = ()) -> None:
+    def __init__(self, calls: Iterable[Call] = (), *, of: Calls | None = None, kinds: Sequence[str] = ()) -> None:
         self._calls = list(calls)
+        self._of, self._kinds = of, kinds
+        """What these are a part of, and which: to tell why there are none."""
         self.seen = len(self._calls)
         """How many there were, with those that were forgotten."""
 
@@ -228,7 +243,23 @@ class Calls(Sequence[Call]):
     @overload
     def __getitem__(self, index: slice) -> Calls: ...
     def __getitem__(self, index: int | slice) -> Call | Calls:
-        return Calls(self._calls[index]) if isinstance(index, slice) else self._calls[index]
+        if isinstance(index, slice):
+            return Calls(self._calls[index], of=self)
+        try:
+            return self._calls[index]
+        except IndexError:
+            raise NoCalls(f"there is no such call: {self._number(index)}") from None
+
+    def _number(self, index: int) -> str:
+        """How many there are, for one who asks for more."""
+        if self._calls:
+            return f"[{index}] of {len(self._calls)}, of which the first is [0] and the last [-1]"
+        if self._of is None or not self._of.seen:
+            return "no request has reached the relay; give the client the relay's base_url, and look after it has asked"
+        if not self._kinds:
+            return f"this is an empty part of {self._of.seen} calls"
+        others = ", ".join(dict.fromkeys(call.kind for call in self._of))
+        return f"none of the {self._of.seen} calls is of the kind {' or '.join(self._kinds)}; there are {others}"
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -239,24 +270,20 @@ class Calls(Sequence[Call]):
     @property
     def first(self) -> Call:
         """Raises `NoCalls`, an IndexError, where there is none."""
-        return self._one(0)
+        return self[0]
 
     @property
     def last(self) -> Call:
         """Raises `NoCalls`, an IndexError, where there is none."""
-        return self._one(-1)
-
-    def _one(self, index: int) -> Call:
-        if not self._calls:
-            raise NoCalls(
-                "there is no such call: no request has reached the relay; "
-                "give the client the relay's base_url, and look after it has asked"
-            )
-        return self._calls[index]
+        return self[-1]
 
     def of_kind(self, *kinds: CallKind) -> Calls:
-        """The calls of these kinds so far."""
-        return Calls(call for call in self._calls if call.kind in kinds)
+        """The calls of these kinds so far. Raises `UnknownKind`, a ValueError, for what is none."""
+        if unknown := [kind for kind in kinds if kind not in get_args(CallKind)]:
+            raise UnknownKind(
+                f"no call is of the kind {', '.join(map(repr, unknown))}; there are {', '.join(get_args(CallKind))}"
+            )
+        return Calls((call for call in self._calls if call.kind in kinds), of=self, kinds=kinds)
 
     @property
     def chats(self) -> Calls:

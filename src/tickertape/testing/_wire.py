@@ -71,13 +71,18 @@ class Request:
     method: str
     url: str
     """Absolute, query included."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they hold the key
+    headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
-    native: Any = field(default=None, compare=False, repr=False)
+    native: Any = field(default=None, compare=False)
     """The adapter's own object, such as an `httpx.Request`."""
 
     _json = _UNREAD  # of the class: most requests are never asked for it
+
+    def __repr__(self) -> str:
+        # Query and body may hold a key, which a failure report must not tell.
+        url, mark, _ = self.url.partition("?")
+        return f"<Request {self.method} {url}{'?…' if mark else ''}, {len(self.body)} bytes>"
 
     @property
     def path(self) -> str:
