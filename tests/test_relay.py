@@ -95,6 +95,17 @@ def test_a_list_is_a_sequence() -> None:
         pytest.param({"json": {"size": "1:1"}}, chat(size="1:1", n=2), chat(size="16:9"), id="a part of the body"),
         pytest.param({"json": {"a": {"b": [1]}}}, chat(a={"b": [1], "c": 2}), chat(a={"b": [1, 2]}), id="nested"),
         pytest.param(
+            {"json": {"messages": [{"content": "a cat"}]}},
+            chat("a cat"),
+            chat("a dog"),
+            id="a part of what a list holds",
+        ),
+        pytest.param({"json": {"n": 1}}, chat(n=1), chat(n=True), id="true is not 1"),
+        pytest.param({"json": {"n": True}}, chat(n=True), chat(n=1), id="1 is not true"),
+        pytest.param({"json": {"n": 0}}, chat(n=0.0), chat(n=False), id="0 is 0.0 and not false"),
+        pytest.param({"json": {"size": re.compile("^16:")}}, chat(size="16:9"), chat(size=16), id="a text by pattern"),
+        pytest.param({"json": {"n": lambda n: n > 2}}, chat(n=3), chat(n=2), id="a value by a function"),
+        pytest.param(
             {"path": "/pro/v1/chat/completions"},
             chat(url="https://x.test/pro/v1/chat/completions"),
             chat(),
@@ -139,6 +150,12 @@ def test_several_plays_go_on_at_once() -> None:
     [
         ({"modell": "x"}, "found 'modell', expected call, image, json, model"),
         (3, "expected a When, a dict"),
+        ({"call": 0}, "when call=0: expected a number above 0"),
+        ({"call": True}, "when call=True: expected a number above 0"),
+        ({"test": 5}, "when test=5: expected a function"),
+        ({"pattern": "x"}, "when pattern='x': expected a respx pattern"),
+        ({"prompt": re.compile(b"cat")}, "when prompt=.*: expected a text, a compiled pattern"),
+        ({"model": [None]}, "when model=.*: expected a text, a compiled pattern"),
     ],
 )
 def test_a_condition_that_is_none_is_refused_early(when: Any, message: str) -> None:
@@ -268,6 +285,18 @@ def test_a_request_that_a_relay_refuses_is_refused_and_plays_nothing() -> None:
     assert Relay(validate=False).answer(nameless, 0.0) is None
 
 
+@pytest.mark.parametrize("body", [b"[1]", b'"hi"', b"3", b"null", b"no JSON", b"", b'{"stream_options": 3}'])
+@pytest.mark.parametrize("path", ["chat/completions", "images/generations", "videos"])
+@pytest.mark.parametrize("what", [CAT, Scenario.video("a cat")])
+def test_a_relay_that_does_not_validate_takes_any_body(body: bytes, path: str, what: Any) -> None:
+    relay = Relay(validate=False)
+    relay.play(what)
+    call = answer(relay, Request("POST", f"https://any.example/v1/{path}", {}, body), 0.0)
+    assert call is not None
+    assert (call.prompt, call.model) == ("", "")
+    assert str(call.as_dict()["request"]["json"]) == str(call.request.json)
+
+
 # -- tapes ----------------------------------------------------------------------------
 
 TWO_POLLS = """\
@@ -287,15 +316,132 @@ TWO_POLLS = """\
 """
 
 
-def test_a_tape_answers_the_polls_it_recorded_in_order() -> None:
+SOURCE = get("https://any.example/source/task_1")
+
+
+def statuses(relay: Relay, number: int, request: Request = SOURCE) -> list[str | None]:
+    """What so many polls are told; None where nothing answers."""
+    calls = [relay.answer(request, 10.0 * at) for at in range(1, number + 1)]
+    return [tickertape.parse_response(body_of(call.reply or ())).status if call else None for call in calls]
+
+
+def test_a_tape_answers_the_polls_it_recorded_in_order_and_stays_at_its_end() -> None:
     relay = Relay()
     relay.play(Tape.loads(TWO_POLLS, name="polls"))
     assert "排队中" in content(relay, chat())
-    polls = [relay.answer(get("https://any.example/source/task_1"), t) for t in (10.0, 20.0, 30.0)]
-    statuses = [tickertape.parse_response(body_of(p.reply or ())).status for p in polls if p]
-    assert statuses == ["in_progress", "completed"]
-    assert polls[2] is None, "a third poll was not recorded, and what it would say is not made up"
+    assert statuses(relay, 4) == ["in_progress", "completed", "completed", "completed"]
     relay.verify()
+
+
+def test_a_poll_more_than_a_tape_recorded_of_a_running_job_is_not_made_up_but_told() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS.replace("completed", "processing"), name="polls"))
+    content(relay, chat())
+    assert statuses(relay, 3) == ["in_progress", "in_progress", None]
+    told = str(relay.unmatched(SOURCE, 30.0))
+    assert "found: one request more than tape polls holds: its 2 recorded answers were all given" in told
+    assert "remedy: record the job to its end" in told
+    assert "nearest" not in told
+
+
+def test_jobs_of_one_tape_that_overlap_lose_no_poll() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS, name="polls"), times=2)
+    content(relay, chat())
+    content(relay, chat())
+    with pytest.raises(UnplayedError, match="GET /source/task_1, GET /source/task_1, GET /source/task_1"):
+        relay.verify()
+    assert statuses(relay, 4) == ["in_progress", "completed"] * 2
+    relay.verify()
+
+
+def test_a_poll_that_fails_leaves_what_was_recorded_to_the_next_one() -> None:
+    relay = Relay()
+    relay.play(Tape.loads(TWO_POLLS, name="polls"))
+    relay.fail(status=502, on="poll")
+    content(relay, chat())
+    assert statuses(relay, 3) == ["failed", "in_progress", "completed"]
+
+
+def recorded(*asked: tuple[str, str | bytes], chats: int = 1) -> Tape:
+    """A tape of GET requests, each with a JSON text or a picture; None is where a chat was recorded."""
+    told = [
+        Interaction(
+            Request("GET", f"https://any.example{path}"),
+            whole(200, body, content_type="image/png" if isinstance(body, bytes) else "application/json"),
+        )
+        for path, body in asked
+        if path
+    ]
+    picture = "![a cat](https://any.example/cat.png)"
+    choice = {"index": 0, "message": {"role": "assistant", "content": picture}, "finish_reason": "stop"}
+    made = Interaction(chat(), whole(200, {"choices": [choice]}))
+    at = next((number for number, (path, _) in enumerate(asked) if not path), 0)
+    return Tape("recorded", interactions=(*told[:at], *[made] * chats, *told[at:]))
+
+
+def test_a_recorded_medium_is_given_again_as_it_was() -> None:
+    relay = Relay()
+    relay.play(recorded(("", ""), ("/cat.png", b"PNG of a cat")))
+    content(relay, chat())
+    calls = [relay.answer(get("https://any.example/cat.png"), t) for t in (1.0, 2.0, 3.0)]
+    assert [body_of(call.reply or ()) for call in calls if call] == [b"PNG of a cat"] * 3
+    assert [(call.kind, call.role) for call in calls if call] == [("media", "result")] * 3
+
+
+def test_what_was_recorded_before_the_chat_is_answered_before_it() -> None:
+    relay = Relay()
+    relay.play(recorded(("/v1/models", '{"data": [{"id": "mine"}]}'), ("", ""), ("/cat.png", b"PNG")), times=2)
+    models, medium = get("https://any.example/v1/models"), get("https://any.example/cat.png")
+    for _ in range(2):
+        call = relay.answer(models, 0.0)
+        assert call is not None
+        assert (call.kind, body_of(call.reply or ())) == ("models", b'{"data": [{"id": "mine"}]}')
+        content(relay, chat())
+        assert relay.answer(medium, 1.0) is not None
+    relay.verify()
+
+
+def test_what_was_recorded_behind_the_chat_waits_for_it() -> None:
+    relay = Relay()
+    relay.play(recorded(("", ""), ("/cat.png", b"PNG")))
+    assert relay.answer(get("https://any.example/cat.png"), 0.0) is None
+
+
+@pytest.mark.parametrize("chats", [2, 3])
+def test_an_answer_without_a_request_that_was_not_asked_for_is_told_by_its_place(chats: int) -> None:
+    relay = Relay()
+    tape = recorded(("", ""), chats=chats)
+    relay.play(Tape("bare", interactions=tuple(Interaction(None, each.reply) for each in tape.interactions)))
+    content(relay, chat())
+    rest = "its second answer" if chats == 2 else "its second answer, its third answer"
+    with pytest.raises(UnplayedError, match=f"played in part: {rest} was never asked for"):
+        relay.verify()
+
+
+def test_a_fault_in_front_of_a_tape_breaks_its_next_chat_answer() -> None:
+    relay = Relay()
+    relay.fail(fault=Fault.reset(byte=100))
+    relay.play(recorded(("/v1/models", '{"data": []}'), ("", "")))
+    broken = relay.answer(chat(), 0.0)
+    assert broken is not None
+    assert end_of(broken.reply or ()).how == "reset"
+    assert b'"choices"' in body_of(broken.reply or ())
+    listed = Relay()
+    listed.play(recorded(("/v1/files", "{}"), ("", "")))
+    models = listed.answer(get("https://any.example/v1/models"), 0.0)
+    assert models is not None
+    assert [model["id"] for model in json.loads(body_of(models.reply or ()))["data"]] == ["gpt-image-1.5"]
+
+
+def test_the_links_of_an_answer_behind_a_refusal_on_the_same_tape_are_served() -> None:
+    refusal = Interaction(chat(), whole(429, {"error": {"message": "slow down"}}))
+    relay = Relay()
+    relay.play(Tape("retried", interactions=(refusal, *recorded(("", "")).interactions)))
+    assert [call.status for _ in range(2) if (call := relay.answer(chat(), 0.0))] == [429, 200]
+    medium = relay.answer(get("https://any.example/cat.png"), 1.0)
+    assert medium is not None
+    assert (medium.role, body_of(medium.reply or ())[:4]) == ("result", b"\x89PNG")
 
 
 def test_a_tape_that_was_played_in_part_fails_the_test() -> None:
@@ -404,6 +550,28 @@ def test_models_are_those_that_were_played_for_or_asked_for() -> None:
             chat(),
             "differs in times: it was played 2 of 2 already\n  remedy: play it with times=3",
             id="exhausted after more",
+        ),
+        pytest.param(
+            lambda relay: (
+                relay.play([Scenario.image("one"), Scenario.image("two")]),
+                relay.answer(chat(), 0.0),
+                relay.answer(chat(), 0.0),
+            ),
+            chat(),
+            "nearest: Scenario.image('two')\n  found: all 2 plays that match are used up, of which this is the last\n  "
+            "differs in times: it was played 1 of 1 already\n  remedy: play it with times=2",
+            id="all exhausted",
+        ),
+        pytest.param(
+            lambda relay: (
+                relay.play(CAT),
+                relay.fail(status=500),
+                relay.answer(chat(), 0.0),
+                relay.answer(chat(), 0.0),
+            ),
+            chat(),
+            "nearest: tape gpt-image-1.5/cat-drinking-milk\n  found: all 2 plays",
+            id="all exhausted, of which one can be had more of",
         ),
         pytest.param(
             lambda relay: (relay.fail(status=500, on="poll"), relay.play(CAT, when={"model": "sora-2"})),

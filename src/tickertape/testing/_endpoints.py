@@ -47,7 +47,7 @@ def answer(relay: Relay, request: Request, now: float) -> Call | None:
 
 def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> Call | None:
     asked = _asked(request)
-    if (refusal := _refusal(asked)) is not None:
+    if relay.validate and not is_chat(request) and (refusal := _refusal(asked)) is not None:
         return relay._call(request, now, "chat", answer="refused by the endpoint's rules", reply=refusal)
     chat = request if is_chat(request) else _as_chat(request, asked)
     call = relay.answer(chat, now)
@@ -105,8 +105,8 @@ def _data_url(content_type: str, data: bytes) -> str:
 
 
 def _refusal(asked: dict[str, Any]) -> Reply | None:
-    """OpenAI's words for a body without a prompt. A chat body has messages."""
-    if "messages" in asked or (isinstance(asked.get("prompt"), str) and asked["prompt"]):
+    """OpenAI's words for a body without a prompt."""
+    if isinstance(asked.get("prompt"), str) and asked["prompt"]:
         return None
     error = {"message": "Missing required parameter: 'prompt'.", "type": "invalid_request_error", "param": "prompt"}
     return whole(400, {"error": {**error, "code": "missing_required_parameter"}})
@@ -115,11 +115,12 @@ def _refusal(asked: dict[str, Any]) -> Reply | None:
 def _as_chat(request: Request, asked: dict[str, Any]) -> Request:
     """The chat request that orders the same: on relays these models are chat models too."""
     images = asked.get("input_reference")
-    parts: list[dict[str, Any]] = [{"type": "text", "text": asked["prompt"]}]
+    prompt = asked.get("prompt", "")
+    parts: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
     if isinstance(images, str) and images.startswith("data:"):
         parts.append({"type": "image_url", "image_url": {"url": images}})
     body = {key: value for key, value in asked.items() if key not in ("prompt", "input_reference", "stream")}
-    body |= {"messages": [{"role": "user", "content": parts if len(parts) > 1 else asked["prompt"]}]}
+    body |= {"messages": [{"role": "user", "content": parts if len(parts) > 1 else prompt}]}
     path = request.path.rstrip("/").removesuffix("/images/generations").removesuffix("/videos")
     origin = urlsplit(request.url)
     url = f"{origin.scheme}://{origin.netloc}{path}/chat/completions"

@@ -42,7 +42,8 @@ class When:
     stream: bool | None = None
     """Whether a stream is asked for."""
     json: Mapping[str, Any] | None = None
-    """A part of the body: objects match by the keys given, everything else by equality."""
+    """A part of the body: objects match by the keys given, lists element by element, texts by a pattern too, and
+    what a function holds for; everything else by equality, in which true is not 1."""
     path: Text | None = None
     """The end of the URL's path, or a pattern found in it."""
     call: int | None = None
@@ -55,7 +56,7 @@ class When:
     def __post_init__(self) -> None:
         for name, expected in (("model", self.model), ("prompt", self.prompt), ("path", self.path)):
             several = expected if isinstance(expected, list | tuple) else (expected,)
-            if not several or not all(isinstance(one, str | re.Pattern | None) for one in several):
+            if expected is not None and not (several and all(map(_is_text, several))):
                 raise MatchError(
                     f"when {name}={expected!r}: expected a text, a compiled pattern, or a list of these; "
                     "a function of the whole call goes to when= itself"
@@ -64,6 +65,14 @@ class When:
         for name, kind in kinds:
             if not isinstance(value := getattr(self, name), kind | None):
                 raise MatchError(f"when {name}={value!r}: expected {kind.__name__}")
+        if self.call is not None and (isinstance(self.call, bool) or self.call < 1):
+            raise MatchError(f"when call={self.call!r}: expected a number above 0, calls are counted from 1")
+        if self.test is not None and not callable(self.test):
+            raise MatchError(f"when test={self.test!r}: expected a function of a call")
+        if self.pattern is not None and not _is_respx(self.pattern):
+            raise MatchError(
+                f"when pattern={self.pattern!r}: expected a respx pattern, such as M(host='relay.example')"
+            )
 
     def differs(self, call: Call, ordinal: int) -> list[str]:
         """What speaks against this call, one sentence each; empty when it matches."""
@@ -104,7 +113,7 @@ def condition(when: Any) -> When:
         if unknown := [key for key in when if key not in known]:
             raise MatchError(f"when={{…}}: found {', '.join(map(repr, unknown))}, expected {', '.join(sorted(known))}")
         return When(**when)
-    if hasattr(when, "match") and hasattr(when, "lookup"):
+    if _is_respx(when):
         return When(pattern=when)
     if callable(when):
         return When(test=when)
@@ -115,6 +124,14 @@ def condition(when: Any) -> When:
 
 
 _ALWAYS = When()
+
+
+def _is_respx(pattern: Any) -> bool:
+    return hasattr(pattern, "match") and hasattr(pattern, "lookup")
+
+
+def _is_text(expected: Any) -> bool:
+    return isinstance(expected, str) or (isinstance(expected, re.Pattern) and isinstance(expected.pattern, str))
 
 
 def _is(expected: Text, text: str) -> bool:
@@ -149,7 +166,16 @@ def _subset(expected: Any, found: Any, at: str) -> str | None:
             if told := _subset(value, found[key], f"{at}.{key}"):
                 return told
         return None
-    return None if expected == found else f"{at}: expected {_short(expected)}, found {_short(found)}"
+    if isinstance(expected, list | tuple) and isinstance(found, list) and len(expected) == len(found):
+        differences = (_subset(*pair, f"{at}[{i}]") for i, pair in enumerate(zip(expected, found, strict=True)))
+        return next((told for told in differences if told), None)
+    if isinstance(expected, re.Pattern) and _is_text(expected):
+        holds = isinstance(found, str) and expected.search(found) is not None
+    elif callable(expected):
+        holds = bool(expected(found))
+    else:
+        holds = expected == found and isinstance(expected, bool) == isinstance(found, bool)
+    return None if holds else f"{at}: expected {_short(expected)}, found {_short(found)}"
 
 
 def _shown(text: Text) -> str:

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
 from .._errors import TickertapeError
+from ..responses import parse_response
 from ._errors import UnmatchedRequest, UnplayedError, UnusablePlay
 from ._journal import Call, Calls
 from ._matching import condition
 from ._rules import error_reply, refuse, refuse_key
-from ._wire import head_of, whole
+from ._wire import body_of, head_of, whole
 from ._world import TapeJob, same_url
 from .faults import Fault
 from .scenario import Scenario
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from ._client import Client
-    from ._facts import Interaction
     from ._matching import When
     from ._rules import RetryAfter
     from ._wire import Reply, Request
@@ -96,12 +96,25 @@ class Play:
         self.failure = failure
         self.on = on
         self.played = 0
-        self.left: list[Interaction] = []
-        """What a tape of several interactions still holds, once it was begun."""
+        self.runs: list[Run] = []
+        """A tape as it was played so far, once for each time; several may be under way."""
+        self._next: Run | None = None
+        """The one that its first chat request will begin, where what is recorded in front of that was asked for."""
+        self._chats: tuple[int, ...] = ()
+        self._others: tuple[int, ...] = ()
+        if isinstance(source, Tape):
+            numbered = list(enumerate(source.interactions))
+            self._chats = tuple(index for index, interaction in numbered if interaction.is_chat)
+            self._others = tuple(index for index, interaction in numbered if not interaction.is_chat)
 
     @property
     def exhausted(self) -> bool:
-        return self.times is not None and self.played >= self.times and not self._chats()
+        return self._begun and not (self.runs and self.runs[-1].chats)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether it was begun as often as `times` says."""
+        return self.times is not None and self.played >= self.times
 
     @property
     def unplayed(self) -> str | None:
@@ -111,43 +124,88 @@ class Play:
         if self.played < (1 if self.times is None else self.times):
             often = "was never played" if not self.played else f"was played {self.played} of {self.times} times"
             return f"{self.name} {often}"
-        if self.left:
-            rest = ", ".join(f"{i.request.method} {i.request.path}" for i in self.left if i.request is not None)
-            return f"{self.name} was played in part: {rest} was never asked for"
-        return None
+        rest = ", ".join(run.called(index) for run in self.runs for index in sorted(run.chats + run.others))
+        return f"{self.name} was played in part: {rest} was never asked for" if rest else None
 
-    def _chats(self) -> list[Interaction]:
-        return [i for i in self.left if i.request is None or is_chat(i.request)]
+    @property
+    def chat(self) -> int:
+        """Which of a tape's interactions answers the next chat request."""
+        return self.runs[-1].chats[0] if self.runs and self.runs[-1].chats else self._chats[0]
 
-    def next_chat(self) -> Interaction | None:
-        """The tape's next answer to a chat request; None for what is no tape."""
+    def next_chat(self) -> tuple[Run | None, int]:
+        """Which interaction of the tape the next chat request is answered with, and where it stood."""
         if not isinstance(self.source, Tape):
             self.played += 1
-            return None
-        chats = self._chats()
-        if not chats:
-            self.left = list(self.source.interactions)
+            return None, 0
+        if not self.runs or not self.runs[-1].chats:
+            if self.runs and not self.runs[-1].others:
+                self.runs.pop()
+            self.runs.append(self._next or self._run(self.source))
+            self._next = None
             self.played += 1
-            chats = self._chats()
-        interaction = chats[0]
-        self.left.remove(interaction)
-        return interaction
+        run = self.runs[-1]
+        return run, run.chats.pop(0)
 
-    def next_other(self, request: Request) -> Interaction | None:
-        """The tape's recorded answer to a request that is no chat request."""
-        for interaction in self.left:
-            recorded = interaction.request
-            if recorded is not None and recorded.method == request.method and _same_target(recorded, request):
-                self.left.remove(interaction)
-                return interaction
-        return None
+    def in_front(self, request: Request) -> tuple[Run, int] | None:
+        """What the tape recorded of such a request before the first chat request, which is still to come."""
+        if not isinstance(self.source, Tape) or self._begun or not self._others or self._others[0] > self._chats[0]:
+            return None
+        run = self._next or self._run(self.source)
+        index = run.other(request)
+        if index is None or index > self._chats[0]:
+            return None
+        self._next = run
+        return run, index
+
+    def _run(self, tape: Tape) -> Run:
+        return Run(tape, list(self._chats), list(self._others))
+
+
+class Run:
+    """A tape while it is played: which of its interactions are still to be asked for."""
+
+    __slots__ = ("chats", "others", "tape")
+
+    def __init__(self, tape: Tape, chats: list[int], others: list[int]) -> None:
+        self.tape = tape
+        self.chats = chats
+        """Answers to chat requests."""
+        self.others = others
+        """Answers to all other requests."""
+
+    def other(self, request: Request) -> int | None:
+        """The recorded answer to a request that is no chat request."""
+        return next((index for index in self.recorded(request) if index in self.others), None) if self.others else None
+
+    def recorded(self, request: Request) -> list[int]:
+        """All answers to such a request."""
+        asked = ((index, each.request) for index, each in enumerate(self.tape.interactions))
+        return [
+            index
+            for index, recorded in asked
+            if recorded is not None and recorded.method == request.method and _same_target(recorded, request)
+        ]
+
+    def called(self, index: int) -> str:
+        request = self.tape.interactions[index].request
+        if request is not None:
+            return f"{request.method} {request.path}"
+        return f"its {_ORDINALS[index]} answer" if index < len(_ORDINALS) else f"its answer number {index + 1}"
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 class Job:
     """One answered play: when it began, and the world behind its links."""
 
-    def __init__(self, play: Play, world: World, began: float, pace: float) -> None:
+    def __init__(
+        self, play: Play, world: World, began: float, pace: float, run: Run | None = None, index: int = 0
+    ) -> None:
         self.play = play
+        self.run = run
+        self.index = index
+        """Which interaction of the run's tape it was answered with."""
         self.world = world
         self.began = began
         self.pace = pace
@@ -367,6 +425,8 @@ class Relay:
                 job.calls -= 1
                 if not job.calls:
                     del self._jobs[old.job]
+                    if job.run in job.play.runs[:-1]:
+                        job.play.runs.remove(job.run)
             if self._forgotten is not None:
                 self._forgotten(old)
 
@@ -409,47 +469,66 @@ class Relay:
             behind = self._first(call, failures=False)
             source = behind.source if behind is not None else None
             source = source or Scenario.image(call.prompt or "a picture")
-            interaction = source.interactions[0] if isinstance(source, Tape) else None
-            reply = self._reply(play, source, interaction, call)
+            index = behind.chat if behind is not None and isinstance(source, Tape) else 0
+            reply = self._reply(play, source, call, None, index)
         else:
-            interaction = play.next_chat()
-            reply = self._reply(play, play.source, interaction, call)
+            run, index = play.next_chat()
+            reply = self._reply(play, play.source, call, run, index)
         if play.fault is not None:
             reply = play.fault.apply(reply, random=self._random)
         if play.source is None:  # not before: a fault that has no place there was not played
             play.played += 1
         return reply
 
-    def _reply(self, play: Play, source: Tape | Scenario, interaction: Interaction | None, call: Call) -> Reply:
-        body = call.request.json
-        options = body.get("stream_options")
+    def _reply(self, play: Play, source: Tape | Scenario, call: Call, run: Run | None, index: int) -> Reply:
+        options = call._body.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
         number = self._begun
         world: World
         if isinstance(source, Tape):
-            assert interaction is not None
-            index = source.interactions.index(interaction)
             reply = source.reply(stream=call.stream, include_usage=usage, index=index)
-            world = TapeJob(source, number)
+            world = TapeJob(source, number, source.interactions[index])
             pace = world.pace
         else:
             job = source.bind(self.origin, seed=self.seed, number=number)
             reply = job.reply(stream=call.stream, include_usage=usage, model=call.model or "")
             world, pace = job, job.pace
-        call.job = self.begin(Job(play, world, call.time, pace))
+        call.job = self.begin(Job(play, world, call.time, pace, run, index))
         return reply
 
     def _recorded(self, request: Request, now: float) -> Call | None:
         """A request that a played tape holds an answer to: a poll, a download."""
-        for number, job in self._jobs.items():
-            interaction = job.play.next_other(request)
-            if interaction is not None:
-                role = job.world.role_of(request.url)
-                kind = "poll" if role in (None, "source") else "web" if role == "web" else "media"
-                return self._call(
-                    request, now, kind, answer=job.play.name, reply=interaction.reply, role=role, job=number
-                )
+        for job in self._jobs.values():
+            if job.run is not None and (index := job.run.other(request)) is not None:
+                return self._replayed(request, now, job.play, job.run, index)
+        for play in self.plays:
+            if (found := play.in_front(request)) is not None:
+                return self._replayed(request, now, play, *found)
+        for job in reversed(self._jobs.values()):
+            if job.run is None or not (indices := job.run.recorded(request)):
+                continue
+            # What was given is given again where it stays so; what would come next of a job is not made up.
+            reply = job.run.tape.interactions[indices[-1]].reply
+            if _kind(request, job.world.role_of(request.url), reply) in ("media", "models") or _told_the_end(reply):
+                return self._replayed(request, now, job.play, job.run, indices[-1])
         return None
+
+    def _replayed(self, request: Request, now: float, play: Play, run: Run, index: int) -> Call:
+        number = self._owner(run, index)
+        role = None if number is None else self._jobs[number].world.role_of(request.url)
+        reply = run.tape.interactions[index].reply
+        kind = _kind(request, role, reply)
+        role = role if kind == "media" else None
+        call = self._call(request, now, kind, answer=play.name, reply=reply, role=role, job=number)
+        if index in run.others and call.answer == play.name:  # what a failure took the place of is still to come
+            run.others.remove(index)
+        return call
+
+    def _owner(self, run: Run, index: int) -> Hashable:
+        """The job that an interaction is about: that of the chat answer before it."""
+        jobs = [(job.index, number) for number, job in self._jobs.items() if job.run is run]
+        before = [number for at, number in jobs if at < index]
+        return before[-1] if before else jobs[0][1] if jobs else None
 
     def _linked(self, request: Request, now: float) -> Call | None:
         for number, job in reversed(self._jobs.items()):
@@ -522,6 +601,17 @@ class Relay:
                 if self._mine(request)
                 else f"found: a URL outside base_url={self.base_url!r}"
             )
+            given = [(job, len(job.run.recorded(request))) for job in self._jobs.values() if job.run is not None]
+            if (last := next(((job, count) for job, count in reversed(given) if count), None)) is not None:
+                job, count = last
+                answers = (
+                    "its recorded answer was given" if count == 1 else f"its {count} recorded answers were all given"
+                )
+                lines[1:] = [
+                    f"found: one request more than {job.play.name} holds: {answers}",
+                    "remedy: record the job to its end, or let the client stop there; what comes next is not made up",
+                ]
+                return "\n  ".join(lines)
             lines += [f"nearest: {url}" for url in _nearest(request.url, known)]
             lines.append(
                 "remedy: play a scenario or a tape whose links hold it, "
@@ -540,11 +630,16 @@ class Relay:
             return "\n  ".join(lines)
         judged = [(play.when.differs(call, self._chats + 1), play) for play in plays]
         differs, play = min(judged, key=lambda told: (len(told[0]), told[1].exhausted))
+        used = [play for differs, play in judged if not differs]
+        if used:  # the last one: of it there can be more without a change of what came before
+            play = next((play for play in reversed(used) if play.source is not None), used[-1])
         lines.append(f"nearest: {play.name}")
         lines += [f"differs in {told}" for told in differs]
         if differs:
             lines.append("remedy: change when=, or play something for this request as well")
         else:
+            if len(used) > 1:
+                lines.append(f"found: all {len(used)} plays that match are used up, of which this is the last")
             lines.append(f"differs in times: it was played {play.played} of {play.times} already")
             lines.append(f"remedy: play it with times={play.played + 1}, or times=None for any number of requests")
         return "\n  ".join(lines)
@@ -590,10 +685,26 @@ def _model(play: Play) -> str | None:
         return play.when.model
     if not isinstance(play.source, Tape):
         return play.source.name if play.source is not None else None
-    recorded = play.source.interactions[0].request
+    recorded = play.source.chat.request
     body = recorded.json if recorded is not None else None
     model = body.get("model") if isinstance(body, dict) else None
     return model if isinstance(model, str) else play.source.dialect
+
+
+def _kind(request: Request, role: str | None, reply: Reply) -> Literal["poll", "web", "media", "models"]:
+    """What a recorded request was for, by what its URL is to the job, else by itself and its answer."""
+    if role is not None:
+        return "web" if role == "web" else "poll" if role == "source" else "media"
+    if "models" in request.path.rsplit("/", 2)[1:]:
+        return "models"
+    head = head_of(reply)
+    headers = {} if head is None else {name.lower(): value for name, value in head.headers}
+    return "media" if headers.get("content-type", "").startswith(("image/", "video/", "audio/")) else "poll"
+
+
+def _told_the_end(reply: Reply) -> bool:
+    head = head_of(reply)
+    return head is not None and parse_response(body_of(reply), head.status).status in ("completed", "failed")
 
 
 def _bare(url: str) -> str:

@@ -19,13 +19,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ..responses import parse_response
 from ._media import SUFFIXES, media
 from ._videos import content, no_content, variant_of
-from ._wire import body_of, head_of, whole
+from ._wire import body_of, end_of, head_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..events import Kind
     from ..task import Task
+    from ._facts import Interaction
     from ._wire import Reply
     from .tape import Tape
 
@@ -35,13 +36,23 @@ class TapeJob:
 
     pace = 1.0
 
-    def __init__(self, tape: Tape, number: int) -> None:
+    def __init__(self, tape: Tape, number: int, chat: Interaction | None = None) -> None:
         self._tape = tape
         self._number = number
+        self._chat = tape.chat if chat is None else chat
+        """The answer that was given; a tape may hold several."""
+
+    @cached_property
+    def _task(self) -> Task:
+        if self._chat is self._tape.chat:
+            return self._tape.task  # read once for all its jobs
+        head = head_of(self._chat.reply)
+        return parse_response(body_of(self._chat.reply), None if head is None else head.status)
 
     @property
-    def _task(self) -> Task:
-        return self._tape.task
+    def task_id(self) -> str | None:
+        """As the answer told it."""
+        return self._task.task_id
 
     @cached_property  # not before a link is followed: most answers are only read
     def urls(self) -> Mapping[str, str]:
@@ -62,7 +73,7 @@ class TapeJob:
 
     def status_at(self, t: float) -> str:
         """The task's status `t` seconds after the request."""
-        return self._task.status if t >= self._tape.duration else "in_progress"
+        return self._task.status if t >= end_of(self._chat.reply).t else "in_progress"
 
     def answer(self, url: str, t: float) -> Reply | None:
         """What a GET of this URL gets `t` seconds after the request; None when it is not of this world."""
