@@ -333,11 +333,26 @@ def test_a_tape_answers_the_polls_it_recorded_in_order_and_stays_at_its_end() ->
     relay.verify()
 
 
-def test_a_poll_more_than_a_tape_recorded_of_a_running_job_is_not_made_up_but_told() -> None:
+REFUSED = Interaction(Request("GET", "https://any.example/source/task_1"), whole(502, {"error": "upstream"}))
+
+
+@pytest.mark.parametrize(
+    ("tape", "told_so_far"),
+    [
+        (Tape.loads(TWO_POLLS.replace("completed", "processing"), name="polls"), ["in_progress", "in_progress"]),
+        (
+            Tape("polls", interactions=(*Tape.loads(TWO_POLLS).interactions[:2], REFUSED)),
+            ["in_progress", "failed"],  # that one poll
+        ),
+    ],
+)
+def test_a_poll_more_than_a_tape_recorded_of_a_running_job_is_not_made_up_but_told(
+    tape: Tape, told_so_far: list[str]
+) -> None:
     relay = Relay()
-    relay.play(Tape.loads(TWO_POLLS.replace("completed", "processing"), name="polls"))
+    relay.play(tape)
     content(relay, chat())
-    assert statuses(relay, 3) == ["in_progress", "in_progress", None]
+    assert statuses(relay, 3) == [*told_so_far, None]
     told = str(relay.unmatched(SOURCE, 30.0))
     assert "found: one request more than tape polls holds: its 2 recorded answers were all given" in told
     assert "remedy: record the job to its end" in told

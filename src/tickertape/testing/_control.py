@@ -161,7 +161,10 @@ class Desk:
 
     async def journal(self, request: Request) -> Response:
         session = self._session(request)
-        return _json({"session": session.name, "calls": [call.as_dict() for call in session.calls]})
+        calls = list(session.calls)
+        # What may be shown of a request takes a while to tell, and streams are under way.
+        told = await asyncio.to_thread(lambda: [call.as_dict() for call in calls])
+        return _json({"session": session.name, "calls": told})
 
     async def verdict(self, request: Request) -> Response:
         session = self._session(request)
@@ -233,7 +236,8 @@ async def _feed(session: Session, sessions: Sessions, since: int) -> AsyncIterat
     quiet = 0.0
     while True:
         for change in session.feed.since(since):
-            data = _bare(change) if change.call is None else change.call.as_dict()
+            call = change.call
+            data = _bare(change) if call is None else await asyncio.to_thread(call.as_dict)
             since, quiet = change.id, 0.0
             yield f"id: {change.id}\nevent: {change.name}\ndata: {_dump(data)}\n\n".encode()
         if all(each.feed is not session.feed for each in sessions):

@@ -703,8 +703,11 @@ def _kind(request: Request, role: str | None, reply: Reply) -> Literal["poll", "
 
 
 def _told_the_end(reply: Reply) -> bool:
+    """Whether a poll was told how the job ended; one that was refused was told nothing of it."""
     head = head_of(reply)
-    return head is not None and parse_response(body_of(reply), head.status).status in ("completed", "failed")
+    if head is None or head.status >= 400:
+        return False
+    return parse_response(body_of(reply), head.status).status in ("completed", "failed")
 
 
 def _bare(url: str) -> str:
