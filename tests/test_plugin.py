@@ -426,9 +426,10 @@ def test_misbehaviour_is_explained_and_the_journal_is_beside_it(run: Run) -> Non
 def test_it(fake_relay, relay_client):
     fake_relay.fail(status=429, retry_after=30)
     fake_relay.play(CAT)
+    client = relay_client(max_retries=0)
     with pytest.raises(openai.RateLimitError):
-        ask(relay_client(max_retries=0))
-    ask()
+        ask(client)
+    ask(client)
     fake_relay.assert_well_behaved()
 """)
     result.assert_outcomes(failed=1)
