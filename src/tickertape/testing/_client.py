@@ -12,7 +12,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from ._clock import VirtualClock, _monotonic
+from ._clock import VirtualClock
+from ._patches import monotonic
 
 if TYPE_CHECKING:
     from ._clock import RealClock
@@ -26,12 +27,12 @@ class Client:
 
     def __init__(self, clock: VirtualClock | RealClock) -> None:
         self._clock = clock
-        self._began = _monotonic()
+        self._began = monotonic()
 
     @property
     def shown(self) -> float:
         """Seconds since the relay began by the client's `time.monotonic()`: virtual ones, and what it computed."""
-        real = _monotonic() - self._began
+        real = monotonic() - self._began
         return real + self._clock.now if isinstance(self._clock, VirtualClock) else real
 
     @property
