@@ -55,7 +55,7 @@ def _tasks(draw: st.DrawFn, statuses: tuple[str, ...], kinds: tuple[str, ...]) -
         kind: Any = draw(st.sampled_from(kinds))
         told["results"] = tuple(_result(kind, number) for number in range(draw(st.integers(0, 3))))
     if status == "failed":
-        told["error"] = TaskError(**failure(draw(st.sampled_from(REASONS)), ""))  # type: ignore[arg-type]
+        told["error"] = TaskError(**failure(draw(st.sampled_from(REASONS)), ""))
     return Task(status, task_id, stages=tuple(stages), **told)
 
 

@@ -6,6 +6,7 @@ import html
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from uuid import UUID
 
 from ._media import media
-from ._script import Script, Write, fold, lines
+from ._script import Script, Write, error_frame, fold, lines
 from ._videos import content, no_content, variant_of
 from ._wire import Data, End, streamed, whole
 
@@ -220,6 +221,7 @@ class Job:
         return streamed(200, body, end=End(max(body[-1].t, self.duration if cut else 0.0)))
 
     def _whole(self, model: str) -> Reply:
+        """It finishes with `stop`, however it ends: so do these relays, after failures too."""
         from ._chat import completion
 
         t = max((write.t for write in self.writes), default=0.0)
@@ -236,9 +238,7 @@ class Job:
 
     @property
     def _error(self) -> dict[str, Any]:
-        return {
-            "error": {"message": self._intent.reason, "type": "upstream_error", "param": "", "code": self._intent.code}
-        }
+        return error_frame(self._intent.reason, self._intent.code)
 
     # -- the world -----------------------------------------------------------------------
 
@@ -319,12 +319,12 @@ class Job:
         word = {"queued": "pending", "in_progress": "processing"}.get(status, status)
         pending: dict[str, Any] = {"status": word, "failure_reason": None}
         if percent is not None and status == "in_progress":
-            pending["progress_pct"] = round(percent / 100, 4)
+            pending["progress_pct"] = float(Decimal(repr(percent)) / 100)  # 57.1 is 0.571, as it is written
         body: dict[str, Any] = {
             "id": self.task_id,
             "status": word,
             "running": status in ("queued", "in_progress"),
-            "retry_count": self._intent.retries if t >= self._script.started else 0,
+            "retry_count": sum(began <= t for began in self._script.retried),
             "status_update_time": int((EPOCH.timestamp() + t) * 1000),
             "input": {"prompt": self._intent.prompt, "n": self._intent.n},
             "pending_info": pending,

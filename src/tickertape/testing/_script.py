@@ -16,7 +16,8 @@ import json
 import random
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import cache
 from html import escape
 from importlib import resources
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .._failures import Failures
     from ..events import Kind
     from ._job import Medium, Names
 
@@ -89,13 +91,8 @@ class Write:
 
 
 @cache
-def _data() -> dict[str, Any]:
-    return tomllib.loads((resources.files(__package__) / "dialects.toml").read_text("utf-8"))
-
-
-@cache
 def dialects() -> dict[str, dict[str, Any]]:
-    return {name: table for name, table in _data().items() if name != "categories"}
+    return tomllib.loads((resources.files(__package__) / "dialects.toml").read_text("utf-8"))
 
 
 def languages(dialect: str) -> list[Language]:
@@ -149,31 +146,37 @@ def fields(template: str) -> tuple[str, ...]:
 # -- what a failure is ------------------------------------------------------------------
 
 
-def category(*told: str | None) -> str:
-    """The category of a failure by the first of these texts that says one: message, then code or failure word."""
-    for text in told:
-        low = (text or "").lower()
-        for name, words in _data()["categories"].items():
-            for word in words:
-                if re.search(rf"(?<!\d){word}(?!\d)", low) if word.isdigit() else word in low:
-                    return str(name)
-    return "unknown"
+@cache
+def _failures() -> Failures:
+    from .._failures import Failures
+    from ..grammar import Grammar
+
+    return Failures(Grammar.default())
 
 
-_REQUEST_ID = re.compile(r"\s*[(（]request id:[^()（）]*[)）]\s*$", re.IGNORECASE)
+def failure(reason: str | None, failure_word: str) -> dict[str, Any]:
+    """The error of a failure told in the text. Of its further lines, the marks that quote them are no part of it."""
+    return asdict(_failures().told(failure_word, _unquoted(reason or "")))
 
 
-def error(message: str, code: str | None, failure_word: str | None = None) -> dict[str, str | None]:
-    """A task's error, as a reader must tell it."""
-    while (shorter := _REQUEST_ID.sub("", message)) != message:
-        message = shorter
-    return {"category": category(message, code or failure_word), "code": code, "message": message}
+def refusal(prose: str) -> dict[str, Any]:
+    """The error of prose in place of a job."""
+    return asdict(_failures().text_only(_unquoted(prose)))
 
 
-def failure(reason: str | None, failure_word: str) -> dict[str, str | None]:
-    """A failure told in the text; one word of `a-z_` is a code too."""
-    code = reason if reason and re.fullmatch("[a-z_]*[a-z][a-z_]*", reason) else None
-    return error(reason or failure_word, code, failure_word)
+def error_frame(message: str | None, code: str | None) -> dict[str, Any]:
+    """An error as gateways write it."""
+    return {"error": {"message": message, "type": "upstream_error", "param": "", "code": code}}
+
+
+def error(message: str | None, code: str | None) -> dict[str, Any] | None:
+    """The error of such a frame; None where its code says that there is none."""
+    told = _failures().body(error_frame(message, code)["error"])
+    return None if told is None else asdict(told)
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\n[ \t]*>[ \t>]*", "\n", text)
 
 
 # -- writing ----------------------------------------------------------------------------
@@ -192,9 +195,11 @@ class Script:
         self.writes: list[Write] = []
         self.ticks: list[tuple[float, float]] = []
         """When the job reached which percentage, told or not."""
+        self.retried: list[float] = []
+        """When each further attempt began."""
         self.started = self.ended = 0.0
         """When the job left the queue, and when its verdict came."""
-        self.error: dict[str, str | None] | None = None
+        self.error: dict[str, Any] | None = None
         """Why the job failed."""
         kept = self._perform()
         if kept is not None:
@@ -207,11 +212,14 @@ class Script:
         if intent.end == "refuse":
             self._prose(intent.reason or "")
             self.started = self.ended = self.t
-            self.error = {"category": "text_only", "code": None, "message": intent.reason}
+            self.error = refusal(intent.reason or "")
             return None
-        self._say("head", "queued", stage="queued" if lines["queued"] else None)
-        self._dots(intent.queue, bool(lines["queued"]))
+        queues = bool(intent.queue and lines["queued"])
+        self._say("head", "queued" if queues else "", stage="queued" if queues else None)
+        # The queue is still to be waited for: behind the links of an answer that ends here.
         kept = len(self.writes) if intent.detached else None
+        self.started = self.t
+        self._dots(intent.queue, queues)
         self._generate()
         self._tick()
         self.t += intent.stall
@@ -220,7 +228,7 @@ class Script:
             self._say("failure", "reason" if intent.reason else "", fact=("error", self.error), reason=intent.reason)
         elif intent.end == "error":
             self.t += self._pace
-            self.error = error(intent.reason or "", intent.code)
+            self.error = error(intent.reason, intent.code)
             self.writes.append(Write(self.t, "", (("frame", self.error),)))
         else:
             if lines["optimizing"]:
@@ -253,7 +261,7 @@ class Script:
 
     def _prose(self, text: str) -> None:
         before = "" if not self.writes or self._lines.get("glued") else "\n\n"
-        self._by_model(before + text, ("prose", text))
+        self._by_model(before + text, ("prose", refusal(text)))
 
     def _by_model(self, text: str, fact: Fact) -> None:
         rng = random.Random(f"{self._names.hex('model')}{len(self.writes)}")
@@ -311,7 +319,7 @@ class Script:
                 own[name] = self._names.preview(self.t)
                 facts.append(("previews", own[name]))
             elif name == "percent":
-                facts.append(("progress", float(own[name]) if isinstance(own[name], Percent) else own[name]))
+                facts.append(("progress", json.loads(own[name])))
         return template.format_map(own), facts
 
     def _dots(self, polls: int, told: bool) -> None:
@@ -328,21 +336,23 @@ class Script:
                 self._say("retry", attempt=attempt)
             if not attempt or lines.get("restarts", True):
                 self._say("generating", stage="generating" if lines["generating"] else None)
-            if not attempt:
-                self.started = self.t
+            if attempt:
+                self.retried.append(self.t)
+            else:
+                if self._intent.queue:
+                    self.started = self.t
                 for number in range(1, self._intent.n + 1 if lines["early"] else 1):
                     self._say("early", wait=False, number=number)
                 self._say("waiting", wait=False)
             self._dots(self._intent.generate, bool(lines["generating"]))
 
     def _tick(self) -> None:
-        lines, decimals = self._lines, self._lines.get("decimals", 0)
+        lines = self._lines
         for number, percent in enumerate(self._intent.progress):
             self.ticks.append((self.t + self._pace, percent))
-            shown = round(percent, decimals) if decimals else round(percent)
-            slot = "hundred" if shown == 100 and "hundred" in lines else "tick"
+            slot = "hundred" if percent == 100 and "hundred" in lines else "tick"
             fact = ("stage_once", lines["tick_stage"]) if lines["tick_stage"] else None
-            written = Percent(shown) if decimals else shown
+            written = in_digits(percent, lines.get("decimals", 0))
             self._say("" if number else "ticks", slot, fact=fact, percent=written)
 
     # -- the end -----------------------------------------------------------------------------------
@@ -373,7 +383,7 @@ class Script:
     def _media(self) -> tuple[str, list[Fact]]:
         intent, lines = self._intent, self._lines
         count = intent.n if intent.results is None else intent.results
-        media = [self._names.medium(i, self.t) for i in range(min(count, lines.get("most", count)))]
+        media = [self._names.medium(i, self.t) for i in range(count)]
         text, facts = lines["media_open"], []
         told = (*fields(lines["media"]), *fields(lines["downloads"]))
         downloads = ""
@@ -406,11 +416,11 @@ class Script:
         }
 
 
-class Percent(float):
-    """A percentage that is always written with its decimal: 40.0."""
-
-    def __format__(self, spec: str) -> str:
-        return f"{float(self):.1f}"
+def in_digits(percent: float, decimals: int) -> str:
+    """A percentage as it was given, with so many decimals where they tell all of it: 48, 48.0; never an exponent."""
+    if round(percent, decimals) == percent:
+        return f"{percent:.{decimals}f}"
+    return f"{Decimal(repr(percent)):f}"
 
 
 def _results(told: Iterable[str], medium: Medium) -> Iterator[dict[str, str | None]]:
@@ -465,8 +475,7 @@ def fold(writes: Iterable[Write]) -> dict[str, Any]:
     elif task["error"] is not None:
         task["status"] = "failed"
     elif "prose" in said:
-        task["status"] = "failed"
-        task["error"] = {"category": "text_only", "code": None, "message": said["prose"][0]}
+        task["status"], task["error"] = "failed", said["prose"][0]
     if "frame" in said:
         task["status"], task["error"] = "failed", said["frame"][0]
     return task

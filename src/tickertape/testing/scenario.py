@@ -120,19 +120,25 @@ class Scenario:
     # -- how the job goes on -----------------------------------------------------------------
 
     def queue(self, polls: int) -> Scenario:
-        """The polls that find it queued: one dot each. One unless told."""
+        """The polls that find it queued: one dot each. One unless told; with 0 it never says that it is queued."""
         return self._with(queue=_whole("queue", polls))
 
     def generate(self, polls: int) -> Scenario:
-        """The polls that find it generating: one dot each, before any percentage. Two unless told."""
+        """The polls that find it generating: one dot each, before any percentage. Two unless told.
+
+        With 0 it says all the same that it generates: no job is without it.
+        """
         return self._with(generate=_whole("generate", polls))
 
     def progress(self, *percents: float) -> Scenario:
-        """Percentages, one write each; they may fall, as on relays that start over. Whole ones in most dialects."""
+        """Percentages, one write each, to sixteen decimals; they may fall, as on relays that start over."""
         for percent in percents:
             if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-                raise ScenarioError(f"progress({percent!r}): expected numbers from 0 to 100; write 48 for 48 %")
-        return self._with(progress=tuple(percents))
+                listed = isinstance(percent, list | tuple)
+                remedy = f"progress(*{percent!r})" if listed else "progress(14, 48.5) for 14 % and 48.5 %"
+                raise ScenarioError(f"progress({percent!r}): expected numbers from 0 to 100; write {remedy}")
+        # No reader takes longer digits for a percentage. Adding zero makes -0.0 none.
+        return self._with(progress=tuple(round(float(p), 16) + 0 if isinstance(p, float) else p for p in percents))
 
     def stall(self, seconds: float) -> Scenario:
         """A silence before the end: after the last percentage (`.progress(50, 99).stall(600)`) or dot."""
@@ -143,7 +149,7 @@ class Scenario:
         return self._with(retries=_whole("retry", times, least=1))
 
     def detached(self) -> Scenario:
-        """The answer ends, properly, while the job is queued; it goes on behind its `source` link or id."""
+        """The answer ends, properly, once the job is queued; it goes on behind its `source` link or id."""
         return self._with(detached=True)
 
     # -- what it delivers ----------------------------------------------------------------------
