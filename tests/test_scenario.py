@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import av
@@ -14,10 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tickertape
+from tickertape.testing._relay import Relay
+from tickertape.testing._script import dialects, models
 from tickertape.testing._wire import Data, Reply, body_of, end_of, head_of
 from tickertape.testing.scenario import Job, Scenario, ScenarioError
 
 from .conftest import cut, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MANY = settings(max_examples=settings().max_examples * 5 // 2)
 FEW = settings(max_examples=settings().max_examples * 3 // 5)
@@ -70,9 +76,24 @@ REASONS = {
     "无可用渠道": "not_found",
     "prompt is required": "invalid_request",
     "用户额度不足": "quota",
+    "“血腥”内容违规": "moderation",
+    "(code 3) no": "unknown",
+    "`prompt` missing": "unknown",
+    '{"code": 1, "msg": "x"}': "unknown",
+    'x\nReason:\n```json\n{\n  "a": 1\n}\n```': "unknown",
     "no idea": "unknown",
 }
 """What `meaning.md` says of them, by hand: the scenarios ask the reader."""
+FRAGMENTS = (
+    'the|request|failed|失败|重试|retry|again|。|.|,|，|：|:|(|)|"|“|”|`|429|50%|https://x.example/a.png|'
+    '![a](https://x.example/a.png)|[a](https://x.example/a.mp4)|{"a": 1}|```|\\n|\n|\n\n|\n> |> |✅|❌|⚠️|完成|排队中|'
+    "生成中|进度|ID: `task_1`|原因|Error|error: |queued|generating|(request id: 1)|sid: s_1|<b>|*|**|#|-|🎵|已|success|"
+    "completed|正在|第 1 次|取消|…|...|\t|  |猫|I|n"
+)
+WORDS = st.lists(
+    st.sampled_from(FRAGMENTS.split("|")) | st.text(st.characters(codec="utf-8"), max_size=3), min_size=1, max_size=5
+).map("".join)
+"""Reasons and prose, of which many read as something else."""
 PERCENTS = st.one_of(
     st.integers(0, 100),
     st.floats(0, 100),
@@ -84,6 +105,8 @@ PROSE = st.sampled_from(
         "I can't draw that person. Would you like someone else?",
         "抱歉我不能画这个。换一个好吗？",
         "First line.\n\nSecond line, at length",
+        "😔 抱歉，不行",
+        "**Sorry**, no.",
     ]
 )
 
@@ -114,7 +137,6 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 scenario = getattr(scenario, call)(*draw(arguments))
             except ScenarioError:
                 continue  # this dialect cannot
-    reasons = st.sampled_from(list(REASONS))
     ends = ["", "complete", "results", "fail", "fail()"]
     end = draw(st.sampled_from(ends if scenario.intent.detached else [*ends, "refuse", "cut", "error"]))
     match end:
@@ -122,14 +144,18 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             return getattr(scenario, end)()  # type: ignore[no-any-return]
         case "results":
             return scenario.results(draw(st.integers(1, scenario.intent.n)))
-        case "fail":
-            return scenario.fail(draw(reasons))
+        case "fail" | "refuse":
+            told = draw(st.sampled_from(list(REASONS)) if end == "fail" else PROSE)
+            for words in (draw(WORDS), told):
+                try:
+                    return getattr(scenario, end)(words)  # type: ignore[no-any-return]
+                except ScenarioError:
+                    continue  # read as something else
         case "fail()":
             return scenario.fail()
-        case "refuse":
-            return scenario.refuse(draw(PROSE))
         case "error":
-            return scenario.error(draw(reasons), draw(st.sampled_from(["server_error", "insufficient_user_quota"])))
+            message = draw(st.sampled_from(list(REASONS)) | WORDS.filter(str.strip))
+            return scenario.error(message, draw(st.sampled_from(["server_error", "insufficient_user_quota"])))
     return scenario
 
 
@@ -185,6 +211,23 @@ def test_a_percentage_is_kept_to_sixteen_decimals(percents: list[float]) -> None
         pytest.approx(p, abs=1e-16) for p in percents
     )
     assert Scenario.image("x").progress(100 / 3, 0.1, 98.7, 1).intent.progress == (100 / 3, 0.1, 98.7, 1)
+
+
+@MANY
+@given(st.sampled_from(SPOKEN), st.sampled_from(["fail", "refuse"]), WORDS)
+def test_words_are_read_back_as_they_are_meant_or_refused(base: Scenario, end: str, words: str) -> None:
+    try:
+        scenario: Scenario = getattr(base, end)(words)
+    except ScenarioError:
+        return
+    task = tickertape.parse(scenario.bind().content)
+    assert (task.status, task.results, task.progress) == ("failed", (), ())
+    assert task.error is not None
+    assert (task.error.category == "text_only") == (end == "refuse")
+    plain = words.strip()
+    # Marks that quote a line or the whole, and a request id, are no part of the message.
+    if not any(mark in words for mark in ("request id", "\n>", "\n ", "\n\t")) and plain[0] not in "\"“`'":
+        assert (task.error.message or "").rstrip('。."”') == plain.rstrip('。."”')
 
 
 @FEW
@@ -262,6 +305,41 @@ def test_a_request_id_is_no_part_of_the_message() -> None:
     job = Scenario.video("x").fail("upstream said no (request id: 2026ab)").bind()
     assert job.expected["error"]["message"] == "upstream said no"
     assert told(tickertape.parse(job.content)) == job.expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [("  padded it ", "padded it"), ('"quoted words"', "quoted words"), ("line one\n> line two", "line one\nline two")],
+)
+def test_what_a_reader_takes_off_is_no_part_of_the_message(reason: str, message: str) -> None:
+    assert tickertape.parse(Scenario.image("x").fail(reason).bind().content).error == tickertape.TaskError(
+        "unknown", None, message
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["😔 抱歉，不行", "**Sorry**, no.", " no", "`prompt` is what I need", "First.\n\nSecond."]
+)
+def test_prose_may_be_written_in_any_way_that_reads_as_prose(text: str) -> None:
+    error = tickertape.parse(Scenario.image("x").refuse(text).bind().content).error
+    assert error == tickertape.TaskError("text_only", None, text.strip())
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "category"),
+    [
+        ("x", "insufficient_quota", "quota"),
+        ("missing token", "server_error", "auth"),
+        ("当前分组上游负载已饱和", "insufficient_user_quota", "overloaded"),
+        ("两行\n  ```> 生成完成```", "server_error", "upstream"),
+        (" a\\nb", "custom thing", "unknown"),
+    ],
+)
+def test_an_error_says_anything_for_it_travels_in_json(message: str, code: str, category: str) -> None:
+    job = Scenario.image("x").error(message, code).bind()
+    for stream in (True, False):
+        assert parsed(job.reply(stream=stream)).error == tickertape.TaskError(category, code, message.strip())  # type: ignore[arg-type]
+    assert job.expected["error"]["category"] == category
 
 
 def test_queue_and_generate_write_a_dot_a_poll_at_the_pace() -> None:
@@ -374,6 +452,14 @@ def test_an_error_frame_ends_a_stream_that_began_well() -> None:
     assert (task.status, task.progress, task.error and task.error.category) == ("failed", (14,), "overloaded")
 
 
+@pytest.mark.parametrize("scenario", SPOKEN, ids=lambda s: f"{s.name}-{s.intent.kind}-{s.intent.language}")
+def test_without_a_link_it_is_completed_where_the_dialect_has_a_success_line(scenario: Scenario) -> None:
+    table = dialects()[scenario.name][str(scenario.intent.language)]
+    for end, lines in ((scenario.cut(), ["success"]), (scenario.unlinked(), ["success", "closing"])):
+        says_so = any(line in table for line in lines)
+        assert tickertape.parse(end.bind().content).status == ("completed" if says_so else "incomplete")
+
+
 def test_a_cut_answer_has_the_status_and_no_link_and_no_ending() -> None:
     job = Scenario.video("x").progress(50).cut().bind()
     reply = job.reply(stream=True)
@@ -450,6 +536,110 @@ def test_every_method_gives_a_new_scenario() -> None:
     assert len({begun, Scenario.image("x"), begun.pace(1)}) == 2
 
 
+def test_what_holds_anyway_makes_no_other_scenario() -> None:
+    begun = Scenario.image("x")
+    for same in (begun.complete(), begun.dialect("gpt-image-1.5"), begun.queue(1), begun.progress()):
+        assert (same, hash(same), repr(same)) == (begun, hash(begun), repr(begun))
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "dialect"),
+    [
+        *[
+            ("video", name, "sora-2")
+            for name in ("sora2", "SORA-2", "sora-2-pro", "sora-2-hd-15s-chat", "asyncdata-sora2")
+        ],
+        *[("video", name, "veo3") for name in ("veo", "veo2", "Veo3.1-fast", "veo3.1-pro-frames")],
+        *[
+            ("video", name, "runway")
+            for name in ("sora1", "sora-9:16-480p-5s", "vidu", "luma", "cogvideo", "cogvideox")
+        ],
+        *[("video", name, "foai") for name in ("FOAI", "sora_video2-landscape-hd")],
+        *[("video", name, "flow2api") for name in ("sora2api", "sora2-landscape-10s", "flow")],
+        *[("video", name, "grok") for name in ("grok-imagine", "grok2api", "grok-imagine-1.0")],
+        *[
+            ("image", name, "gpt-image-1")
+            for name in ("gpt-4o-image", "gpt-4o-image-vip", "sora_image", "asyncdata-image")
+        ],
+        *[("image", name, "gpt-image-1-vip") for name in ("asyncdata-image (percent)", "gpt-image-1-vip")],
+        ("image", "gpt-image-1.5", "gpt-image-1.5"),
+        ("image", "4o-all", "gpt-4o-all"),
+        ("image", "openai-image-2-4k", "gpt-image-2"),
+        *[("image", name, "dalle") for name in ("dall-e-3", "gpt-4-dalle", "gpt-4-all", "GPTs")],
+        *[("image", name, "midjourney") for name in ("mj-chat", "mjplus", "midjourney chat")],
+        *[("image", name, "flux") for name in ("flux-pro", "mjweb")],
+        *[("image", name, "nano-banana") for name in ("gemini-2.5-flash-image", "nano-banana-pro", "bare image")],
+        *[("image", name, "jimeng") for name in ("jimeng-3.0", "jimeng-free-api")],
+        ("audio", "suno-v3", "suno"),
+        ("video", "domo", "domo"),
+    ],
+)
+def test_a_dialect_may_be_named_by_its_models(kind: str, model: str, dialect: str) -> None:
+    begun: Scenario = getattr(Scenario, kind)("x")
+    named = begun.dialect(model)
+    assert named.name == dialect
+    assert named == begun.dialect(dialect)
+    assert repr(named) == repr(begun.dialect(dialect))
+
+
+def test_no_model_is_listed_twice_or_in_capitals() -> None:
+    listed = [(model, name) for name, table in dialects().items() for model in (name, *table.get("models", ()))]
+    assert dict(listed) == models()
+    assert len(models()) == len(listed)
+    assert [model for model in models() if model != model.lower()] == []
+
+
+# -- when it is refused -----------------------------------------------------------------------------
+
+
+def test_the_order_of_the_chain_does_not_decide() -> None:
+    told = Scenario.image("x").language("en").detached().dialect("gpt-image-1-vip")
+    assert told == Scenario.image("x").dialect("gpt-image-1-vip").detached().language("en")
+    assert told.bind().expected["task_id"]
+
+
+def test_what_cannot_be_written_does_not_wait_for_the_first_request() -> None:
+    undecided = Scenario.image("x").language("en").detached()
+    relay = Relay()
+    for late in (undecided.bind, partial(relay.play, undecided)):
+        with pytest.raises(ScenarioError, match=r"gpt-image-1.5 in 'en' tells no id .*; use dialect gpt-image-1-vip$"):
+            late()
+    assert relay.plays == []
+    at_once: list[Callable[[], Scenario]] = [
+        Scenario.image("x").dialect("gpt-image-1.5").language("en").detached,
+        partial(undecided.dialect, "gpt-image-1.5"),
+        Scenario.audio("x").broken_fence,  # which no dialect of its kind can
+    ]
+    for call in at_once:
+        with pytest.raises(ScenarioError):
+            call()
+
+
+def test_words_may_be_for_another_dialect() -> None:
+    begun = Scenario.video("x").fail("失败原因：busy")
+    assert tickertape.parse(begun.bind().content).error == tickertape.TaskError("unknown", None, "失败原因：busy")
+    with pytest.raises(ScenarioError, match=r"error 'busy' .* write fail\('busy'\) or use dialect sora-2$"):
+        begun.dialect("veo3")
+
+
+@pytest.mark.parametrize("dialect", ["flux", "gpt-4o-all", "nano-banana"])
+@pytest.mark.parametrize(
+    "reason", ["正在重试", "失败原因：input_moderation", "a\\nb", "I*", "request![a](https://x/a.png)"]
+)
+def test_a_reason_that_reads_as_something_else_is_refused(dialect: str, reason: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"^fail\(.*: a reader of {dialect} takes it for .* instead of .*; write "):
+        Scenario.image("x").dialect(dialect).fail(reason)
+
+
+@pytest.mark.parametrize(
+    "text", ["生成完成", "Done", "很抱歉，图片生成失败，请稍后再试。", "queued", "http://e.example/a.png", '{"a": 1}']
+)
+@pytest.mark.parametrize("begun", [Scenario.image("x"), Scenario.video("x"), Scenario.video("x").dialect("veo3")])
+def test_prose_that_reads_as_something_else_is_refused(begun: Scenario, text: str) -> None:
+    with pytest.raises(ScenarioError, match=r"^refuse\(.* takes it for "):
+        begun.refuse(text)
+
+
 # -- the world --------------------------------------------------------------------------------------
 
 
@@ -466,7 +656,8 @@ def test_the_source_tells_how_the_job_goes_on(scenario: Scenario, part: float) -
     assert [result.url for result in task.results] == job.results_at(t)
     if task.status == "failed":
         assert task.error is not None
-        assert task.error.message == scenario.intent.reason  # which may be none: relays fail without a word
+        reason = scenario.intent.reason  # which may be none: relays fail without a word
+        assert task.error.message == (reason and reason.partition("(request id")[0].strip())
 
 
 def test_a_failed_job_says_failed_and_why_behind_its_source_too() -> None:
@@ -564,27 +755,37 @@ def test_urls_stand_under_the_origin() -> None:
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda: Scenario.image("x", n=0), "n: expected a whole number, 1 or more, found 0"),
+        (lambda: Scenario.image("x", n=0), "n: expected a whole number, 1 or more, found 0; write n=2"),
         (lambda: Scenario.image(5), "prompt: expected a text, found 5"),  # type: ignore[arg-type]
         (lambda: Scenario.image("\ud83c"), "lone surrogate"),
-        (lambda: Scenario.image("x").queue(True), "queue: expected a whole number, 0 or more, found True"),
+        (
+            lambda: Scenario.image("x").queue(True),
+            "queue: expected a whole number, 0 or more, found True; write queue(2)",
+        ),
         (lambda: Scenario.image("x").progress(101), "progress(101): expected numbers from 0 to 100"),
         (lambda: Scenario.image("x").progress(float("nan")), "progress(nan)"),
-        (lambda: Scenario.image("x").pace(-1), "pace(-1): expected seconds"),
-        (lambda: Scenario.image("x").stall(float("inf")), "stall(inf): expected seconds"),
-        (lambda: Scenario.image("x").dialect("sora"), "no such dialect"),
-        (lambda: Scenario.video("x").dialect("sora2"), "did you mean 'sora-2'?"),
+        (lambda: Scenario.image("x").progress([14, 48]), "write progress(*[14, 48])"),  # type: ignore[arg-type]
+        (lambda: Scenario.image("x").pace(-1), "pace(-1): expected seconds, 0 or more; write pace(2.5)"),
+        (lambda: Scenario.image("x").stall(float("inf")), "stall(inf): expected seconds, 0 or more; write stall(2.5)"),
+        (lambda: Scenario.image("x").signed("x"), "signed('x'): expected seconds, 0 or more; write signed(2.5)"),  # type: ignore[arg-type]
         (
-            lambda: Scenario.video("x").dialect("dalle"),
-            "writes image, the scenario is of kind video; use one of sora-2",
+            lambda: Scenario.image("x").dialect("sora"),
+            "no such dialect; did you mean 'sora-2'? It writes video; begin with Scenario.video(…), or use one of gpt-",
         ),
+        (lambda: Scenario.video("x").dialect("sroa-2"), "did you mean 'sora-2'?"),
+        (lambda: Scenario.video("x").dialect(2), "dialect(2): no such dialect; use one of sora-2"),  # type: ignore[arg-type]
+        (
+            lambda: Scenario.video("x").dialect("dall-e-3"),
+            "kind video, this dialect writes image; begin with Scenario.image(…), or use one of sora-2",
+        ),
+        (lambda: Scenario.audio("x").dialect("veo"), "writes video; begin with Scenario.video(…)"),
         (lambda: Scenario.image("x").language("fr"), "expected one of zh, en"),
         (
             lambda: Scenario.image("x").dialect("dalle").language("en"),
-            "dalle does not write it; use dialect gpt-image-1",
+            "language('en'): dalle writes only 'zh'; use dialect gpt-image-1",
         ),
-        (lambda: Scenario.image("x").language("en").dialect("dalle"), "dalle does not write it"),
-        (lambda: Scenario.audio("x").language("en"), "suno does not write it; leave that call out"),
+        (lambda: Scenario.image("x").language("en").dialect("dalle"), "language('en'): dalle writes only 'zh'"),
+        (lambda: Scenario.audio("x").language("en"), "language('en'): suno writes only 'zh'; leave that call out"),
         (
             lambda: Scenario.video("x").dialect("veo3").broken_fence(),
             "veo3 writes no fence to break; use dialect sora-2",
@@ -596,9 +797,18 @@ def test_urls_stand_under_the_origin() -> None:
         (lambda: Scenario.image("x").detached().error("no"), "detached() and error(): the answer would end twice"),
         (lambda: Scenario.image("x").broken_echo().broken_fence(), "nobody could tell where the echo ends"),
         (lambda: Scenario.image("x").fail("no").complete(), "already ends with fail()"),
-        (lambda: Scenario.image("x").fail(""), "begins with a word, found ''"),
-        (lambda: Scenario.image("x").fail("a\nb"), "expected one line"),
-        (lambda: Scenario.image("x").refuse(" no"), "begins with a word"),
+        (lambda: Scenario.image("x").complete().fail("no"), "already ends with complete()"),
+        (lambda: Scenario.image("x").complete().complete(), "already ends with complete()"),
+        (lambda: Scenario.image("x").fail(""), "expected a text, found ''; write some words, or fail()"),
+        (lambda: Scenario.image("x").fail(" \n"), "expected a text, found ' \\n'; write some words"),
+        (lambda: Scenario.image("x").fail("(request id: 1)"), "found '(request id: 1)'; write some words"),
+        (lambda: Scenario.image("x").refuse(" \n> "), "refuse: expected a text, found ' \\n> '; write some words"),
+        (lambda: Scenario.image("x").refuse(" "), "refuse: expected a text, found ' '"),
+        (lambda: Scenario.image("x").error("no", ""), "error: expected a text, found ''"),
+        (
+            lambda: Scenario.image("x").error("no", "ok"),
+            "error(code='ok'): to a reader this code says that there is no",
+        ),
         (lambda: Scenario.dialects("text"), "expected one of image, video, audio"),
     ],
 )

@@ -308,6 +308,8 @@ class Relay:
         if fault is not None and not isinstance(fault, Fault):
             raise PlayError(f"fault={fault!r}: expected a Fault, such as Fault.reset(frame=3)")
         source = what if isinstance(what, Tape | Scenario) else self._load(what)
+        if isinstance(source, Scenario):
+            source._check()  # not when a client asks
         name = f"tape {source.name}" if isinstance(source, Tape) else repr(source)
         if isinstance(source, Tape) and not any(i.request is None or is_chat(i.request) for i in source.interactions):
             asked = ", ".join(f"{i.request.method} {i.request.path}" for i in source.interactions if i.request)

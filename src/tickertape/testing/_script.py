@@ -16,7 +16,7 @@ import json
 import random
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from functools import cache
 from html import escape
@@ -71,6 +71,8 @@ class Intent:
     """The reason of a failure, the prose of a refusal, the message of an error."""
     code: str | None = None
     """An error's."""
+    told: tuple[str, ...] = field(default=(), compare=False)
+    """Which of `dialect` and `end` were told, even if only what holds anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,18 @@ class Write:
 @cache
 def dialects() -> dict[str, dict[str, Any]]:
     return tomllib.loads((resources.files(__package__) / "dialects.toml").read_text("utf-8"))
+
+
+@cache
+def models() -> dict[str, str]:
+    """How models' names begin, in lower case and the longest first, and the dialect of each; its own name is one."""
+    found = {model: name for name, table in dialects().items() for model in (name, *table.get("models", ()))}
+    return {model: found[model] for model in sorted(found, key=len, reverse=True)}
+
+
+def dialect_of(model: str) -> str | None:
+    """The dialect that a model is written in, by how its name begins; letter case aside."""
+    return next((name for begins, name in models().items() if model.lower().startswith(begins)), None)
 
 
 def languages(dialect: str) -> list[Language]:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, get_args
 
 from .._errors import TickertapeError
 from ..events import Kind
 from ._job import Job
-from ._script import Intent, Language, Lines, dialects, languages, lines
+from ._script import Intent, Language, dialect_of, dialects, error, failure, languages, lines, models, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,8 @@ class Scenario:
     Every method gives a new scenario and checks its arguments at once. Equal
     scenarios are equal, hash alike, and `repr` is a chain that evaluates back.
     What a dialect has no place for (a queue, percentages) is left out of the text;
-    the job behind the links goes through it all the same.
+    the job behind the links goes through it all the same. What a dialect cannot
+    write is refused once the dialect was told, at the latest when it is bound or played.
     """
 
     intent: Intent
@@ -85,19 +87,21 @@ class Scenario:
     # -- who writes, and how --------------------------------------------------------------
 
     def dialect(self, name: str) -> Scenario:
-        """The family of relays that writes: a folder name of `fixtures/`."""
-        able = self.dialects(self.intent.kind)
-        if name not in dialects():
-            near = get_close_matches(str(name), able, 1, 0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+        """The family of relays that writes: a folder name of `fixtures/`, or the name of a model of that family."""
+        kind = self.intent.kind
+        able = self.dialects(kind)
+        found = dialect_of(str(name))
+        if found is None:
+            near = [models()[model] for model in get_close_matches(str(name).lower(), models(), 1, 0.5)]
+            hint = "".join(f"did you mean {dialect!r}? " for dialect in near)
+            hint += "".join(f"It {_begin_with(dialect)}, or " for dialect in near if dialect not in able)
             raise ScenarioError(f"dialect({name!r}): no such dialect; {hint}use one of {', '.join(able)}")
-        if name not in able:
-            kinds = " or ".join(dialects()[name]["kinds"])
+        if found not in able:
             raise ScenarioError(
-                f"dialect({name!r}): this dialect writes {kinds}, the scenario is of kind {self.intent.kind}; "
-                f"use one of {', '.join(able)}"
+                f"dialect({name!r}): the scenario is of kind {kind}, this dialect {_begin_with(found)}, "
+                f"or use one of {', '.join(able)}"
             )
-        return self._with(dialect=None if name == DEFAULTS[self.intent.kind][0] else name)
+        return self._with(dialect=None if found == DEFAULTS[kind][0] else found, told=(*self.intent.told, "dialect"))
 
     def language(self, language: str) -> Scenario:
         """`"zh"` or `"en"`, where the dialect has both; its first otherwise, mostly Chinese."""
@@ -182,31 +186,60 @@ class Scenario:
         return self._end("complete")
 
     def fail(self, reason: str | None = None) -> Scenario:
-        """The relay says that it failed, and `reason`, if any: a machine code or one line of words."""
+        """The relay says that it failed, and `reason`, if any: a machine code, or words, over several lines too.
+
+        A reason that a reader would take for something else (a retry, a link) is
+        refused. What readers take off is no part of the message: white space and
+        quote marks around it, a request id.
+        """
         if reason is not None:
-            _text("fail", reason, one_line=True)
+            _text("fail", reason, left=lambda text: failure(text, "")["message"])
         return self._end("fail", reason=reason)
 
     def refuse(self, text: str) -> Scenario:
-        """The language model answers with prose in place of a job: there are no stages and no id."""
-        _text("refuse", text)
+        """The language model answers with prose in place of a job: there are no stages and no id.
+
+        A text that a reader would take for something else (a status, a result) is refused.
+        """
+        _text("refuse", text, left=lambda text: refusal(text)["message"])
         return self._end("refuse", reason=text)
 
     def cut(self) -> Scenario:
-        """The stream breaks off between the status and the links; the job is completed behind its `source` link."""
+        """The stream breaks off between the status and the links; the job is completed behind its `source` link.
+
+        It reads as completed where the dialect has a success line, as incomplete elsewhere.
+        """
         return self._end("cut")
 
     def error(self, message: str, code: str = "server_error") -> Scenario:
         """An error inside a 200: a frame of the stream, or the whole body, in place of the end."""
-        _text("error", message, one_line=True)
-        _text("error", code, one_line=True)
+        _text("error", message)
+        _text("error", code)
+        if error(message, code) is None:
+            raise ScenarioError(
+                f"error(code={code!r}): to a reader this code says that there is no error; leave it out, or use another"
+            )
         return self._end("error", reason=message, code=code)
 
     # -- playing -------------------------------------------------------------------------------------
 
     def bind(self, origin: str = "https://relay.example", *, seed: int = 0, number: int = 0) -> Job:
         """One play of it: ids and URLs under `origin`, the same for the same `seed` and `number`."""
+        self._check()
         return Job(self, origin, seed=seed, number=number)
+
+    def _check(self, *, decided: bool = True) -> None:
+        """Raise `ScenarioError` where its dialect cannot write it; `bind()` and a relay's `play()` do this first.
+
+        Unless the dialect is `decided` on, what another of the kind can write may still come to be.
+        """
+        if (lack := _lack(self.intent, self.name)) is None:
+            return
+        found, remedy = lack
+        able = [name for name in self.dialects(self.intent.kind) if _lack(self.intent, name) is None]
+        if decided or not able:
+            use = f"use dialect {' or '.join(able)}" if able else None
+            raise ScenarioError(f"{found}; {' or '.join(filter(None, (remedy, use))) or 'leave that call out'}")
 
     @property
     def name(self) -> str:
@@ -237,19 +270,15 @@ class Scenario:
     # -- one scenario from another ----------------------------------------------------------------------
 
     def _end(self, end: str, **told: str | None) -> Scenario:
-        if self.intent.end is not None:
-            raise ScenarioError(f"{end}(): this scenario already ends with {self.intent.end}(); write one end")
-        return self._with(end=end, **told)
+        if "end" in self.intent.told or self.intent.end is not None:
+            raise ScenarioError(
+                f"{end}(): this scenario already ends with {self.intent.end or 'complete'}(); write one end"
+            )
+        # Complete is what every scenario is that has no other end.
+        return self._with(end=None if end == "complete" else end, told=(*self.intent.told, "end"), **told)
 
     def _with(self, **changes: Any) -> Scenario:
         scenario = Scenario(replace(self.intent, **changes))
-        for able, wanted, what in _NEEDS:
-            if wanted(scenario.intent) and not able(scenario):
-                others = [name for name in self.dialects(self.intent.kind) if able(scenario, name)]
-                raise ScenarioError(
-                    f"{what.format(scenario.name)}; "
-                    + (f"use dialect {' or '.join(others)}" if others else "leave that call out")
-                )
         wish = scenario.intent
         if wish.results is not None and wish.end in ("fail", "refuse", "error"):
             raise ScenarioError(
@@ -261,41 +290,85 @@ class Scenario:
             raise ScenarioError(
                 "broken_fence() and broken_echo(): nobody could tell where the echo ends; leave one of them out"
             )
+        scenario._check(decided="dialect" in wish.told)
         return scenario
 
-    def _lines(self, dialect: str) -> Lines | None:
-        language = self.intent.language
-        usable = language is None or language in languages(dialect)
-        return lines(dialect, language, self.intent.kind) if usable else None
+
+# -- what a dialect can write ------------------------------------------------------------------------
 
 
-def _able(test: Callable[[Lines], bool]) -> Callable[..., bool]:
-    def able(scenario: Scenario, dialect: str | None = None) -> bool:
-        spoken = scenario._lines(dialect or scenario.name)
-        return spoken is not None and test(spoken)
+def _lack(intent: Intent, dialect: str) -> tuple[str, str | None] | None:
+    """What a dialect cannot do of what is wanted, and what else to write if that is known; None where it can all."""
+    language = intent.language
+    if language is not None and language not in languages(dialect):
+        return f"language({language!r}): {dialect} writes only {' and '.join(map(repr, languages(dialect)))}", None
+    words = lines(dialect, language, intent.kind)
+    who = dialect if language is None else f"{dialect} in {language!r}"
+    fenced = words.get("echo") is not None and bool(words["fence"])
+    if intent.broken_fence and not fenced:
+        return f"broken_fence(): {who} writes no fence to break", None
+    if intent.broken_echo and not (fenced and words.get("indent")):
+        return f"broken_echo(): {who} writes no fence with the request in it over several lines", None
+    if intent.detached and not words.named:
+        return f"detached(): {who} tells no id to go on with", None
+    if intent.reason is not None and intent.end in ("fail", "refuse"):
+        alone = Intent(
+            intent.kind,
+            "a cat",
+            dialect=dialect,
+            language=language,
+            queue=0,
+            generate=0,
+            broken_fence=intent.broken_fence,
+            broken_echo=intent.broken_echo,
+            end=intent.end,
+            reason=intent.reason,
+        )
+        if taken := _misread(alone):
+            call, other = f"{intent.end}({_short(intent.reason)})", "write it in other words"
+            read, meant = taken.get("error", (None, None))
+            # A part that is read for the whole, such as what follows a label, may be all that was meant.
+            part = read["message"] if read and read["category"] == meant["category"] else ""
+            if len(taken) == 1 and part and part in intent.reason and not _misread(replace(alone, reason=part)):
+                other = f"write {intent.end}({_short(part)})"
+            differs = [f"{key} {_told(read)} instead of {_told(meant)}" for key, (read, meant) in taken.items()]
+            return f"{call}: a reader of {who} takes it for {', '.join(differs)}", other
+    return None
 
-    return able
+
+@lru_cache(1024)
+def _misread(intent: Intent) -> dict[str, tuple[Any, Any]]:
+    """Where a reader takes the words of a failure or a refusal for something else: what it reads, and what is meant.
+
+    The words are written as the dialect does, with as little as can be around them.
+    """
+    from ..parser import parse
+
+    job = Job(Scenario(intent), "https://relay.example", seed=0, number=0)
+    read, meant = parse(job.content).as_dict(), job.expected_content
+    return {key: (read[key], meant[key]) for key in meant if read[key] != meant[key]}
 
 
-_NEEDS: tuple[tuple[Callable[..., bool], Callable[[Intent], bool], str], ...] = (
-    (_able(lambda _: True), lambda intent: intent.language is not None, "language: {} does not write it"),
-    (
-        _able(lambda spoken: spoken.get("echo") is not None and bool(spoken["fence"])),
-        lambda intent: intent.broken_fence,
-        "broken_fence(): {} writes no fence to break",
-    ),
-    (
-        _able(lambda spoken: spoken.get("echo") is not None and bool(spoken["fence"] and spoken.get("indent"))),
-        lambda intent: intent.broken_echo,
-        "broken_echo(): {} writes no fence with the request in it over several lines",
-    ),
-    (
-        _able(lambda spoken: spoken.named),
-        lambda intent: intent.detached,
-        "detached(): {} tells no id to go on with",
-    ),
-)
-"""What a dialect must have for a wish, when that is wished, and what to say where it has not."""
+def _told(value: Any) -> str:
+    """A value of a task; of an error its message, and its category."""
+    if isinstance(value, dict) and "category" in value:
+        return f"{_short(value['message'])} ({value['category']})"
+    return _short(value)
+
+
+def _short(value: Any, width: int = 60) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def _begin_with(dialect: str) -> str:
+    kinds = dialects()[dialect]["kinds"]
+    begun = " or ".join(f"Scenario.{kind}(…)" for kind in kinds)
+    return f"writes {' or '.join(kinds)}; begin with {begun}"
+
+
+# -- the chain ------------------------------------------------------------------------------------------
+
 
 _CALLS: dict[str, Callable[[Any], str]] = {
     "dialect": lambda value: f"dialect({value!r})",
@@ -318,26 +391,25 @@ _CALLS: dict[str, Callable[[Any], str]] = {
 
 def _whole(name: str, value: Any, *, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ScenarioError(f"{name}: expected a whole number, {least} or more, found {value!r}")
+        write = f"{name}=2" if name == "n" else f"{name}(2)"
+        raise ScenarioError(f"{name}: expected a whole number, {least} or more, found {value!r}; write {write}")
     return value
 
 
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
-        raise ScenarioError(f"{name}({value!r}): expected seconds, 0 or more; write pace(2.5) for two and a half")
+        raise ScenarioError(f"{name}({value!r}): expected seconds, 0 or more; write {name}(2.5) for two and a half")
     return float(value)
 
 
-def _text(name: str, value: Any, *, empty: bool = False, one_line: bool = False) -> None:
+def _text(name: str, value: Any, *, empty: bool = False, left: Callable[[str], str] = str.strip) -> None:
+    """Refuse what is no text, or one of which a reader has nothing `left`."""
     if not isinstance(value, str):
         raise ScenarioError(f"{name}: expected a text, found {value!r}; write it in quotes")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise ScenarioError(f"{name}: {value!r} holds half a character (a lone surrogate); write it whole") from None
-    if empty:
-        return
-    if not value[:1].isalnum() or value != value.strip():
-        raise ScenarioError(f"{name}: expected a text that begins with a word, found {value!r}; leave marks out")
-    if one_line and len(value.splitlines()) > 1:
-        raise ScenarioError(f"{name}: expected one line, found {value!r}; relays end a reason with its line")
+    if not empty and not left(value):
+        without = ", or fail() for a failure without a reason" if name == "fail" else ""
+        raise ScenarioError(f"{name}: expected a text, found {value!r}; write some words{without}")
