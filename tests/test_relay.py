@@ -285,6 +285,21 @@ def test_a_request_that_a_relay_refuses_is_refused_and_plays_nothing() -> None:
     assert Relay(validate=False).answer(nameless, 0.0) is None
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "images/generations", "videos"])
+def test_a_request_that_nothing_is_played_for_is_not_even_refused(path: str) -> None:
+    # Or a test would pass on the 401 of a relay that was to answer nothing.
+    relay = Relay(base_url="https://one.example/v1")
+    keyless = Request("POST", f"https://one.example/v1/{path}", {}, b"{}")
+    assert answer(relay, keyless, 0.0) is None
+    relay.play(CAT)
+    assert answer(relay, Request("POST", f"https://two.example/v1/{path}", {}, b"{}"), 0.0) is None
+    refused = answer(relay, keyless, 0.0)
+    assert refused is not None
+    assert refused.status in (400, 401)
+    relay.answer(chat(url="https://one.example/v1/chat/completions"), 0.0)
+    assert answer(relay, keyless, 0.0) is None
+
+
 @pytest.mark.parametrize("body", [b"[1]", b'"hi"', b"3", b"null", b"no JSON", b"", b'{"stream_options": 3}'])
 @pytest.mark.parametrize("path", ["chat/completions", "images/generations", "videos"])
 @pytest.mark.parametrize("what", [CAT, Scenario.video("a cat")])

@@ -397,6 +397,21 @@ def test_images_are_generated_as_urls_and_as_base64(server: RelayServer) -> None
     server.verify()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_edit_of_images_is_an_order_with_them(server: RelayServer, count: int) -> None:
+    server.play(CAT)
+    pictures = [("a.png", b"\x89PNG one", "image/png"), ("b.png", b"\x89PNG two", "image/png")][:count]
+    with openai.OpenAI(base_url=server.base_url, api_key="sk-tickertape") as client:
+        edited = client.images.edit(
+            model="dall-e-2", image=pictures if count > 1 else pictures[0], prompt="with a hat", response_format="url"
+        )
+    assert edited.data is not None
+    assert httpx.get(edited.data[0].url or "").content.startswith(b"\x89PNG")
+    call = server.calls.chats.last
+    assert (call.request.path, call.prompt) == ("/v1/images/edits", "with a hat")
+    assert [url.partition(",")[0] for url in call.images] == ["data:image/png;base64"] * count
+
+
 def test_images_that_are_moderated_are_an_error(server: RelayServer) -> None:
     server.play(CAT.fail("input_moderation"))
     with (
@@ -408,6 +423,7 @@ def test_images_that_are_moderated_are_an_error(server: RelayServer) -> None:
 
 
 def test_images_without_a_prompt_are_refused_in_openais_words(server: RelayServer) -> None:
+    server.play(CAT, optional=True)
     response = httpx.post(f"{server.base_url}/images/generations", json={"model": "x"}, headers=KEY)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "prompt"

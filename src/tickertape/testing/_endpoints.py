@@ -1,6 +1,6 @@
 """OpenAI's other endpoints for the same jobs, answered from what is played for chats.
 
-    POST …/images/generations    the results as URLs or base64, or the failure as an HTTP error
+    POST …/images/generations    the results as URLs or base64, or the failure as an HTTP error; …/images/edits too
     POST …/videos                the job, which GET …/videos/ID goes on to tell of
     POST …/tran/…                an acknowledgement: where the job's page and its JSON are
 
@@ -47,7 +47,8 @@ def answer(relay: Relay, request: Request, now: float) -> Call | None:
 
 def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> Call | None:
     asked = _asked(request)
-    if relay.validate and not is_chat(request) and (refusal := _refusal(asked)) is not None:
+    expected = relay.validate and relay.awaits and relay._mine(request) and not is_chat(request)
+    if expected and (refusal := _refusal(asked)) is not None:
         return relay._call(request, now, "chat", answer="refused by the endpoint's rules", reply=refusal)
     chat = request if is_chat(request) else _as_chat(request, asked)
     call = relay.answer(chat, now)
@@ -69,10 +70,8 @@ def _converter(request: Request) -> Convert | None:
     if request.method != "POST":
         return None
     path = request.path.rstrip("/")
-    if path.endswith("/images/generations"):
-        return _images
-    if path.endswith("/videos"):
-        return _video
+    if (convert := next((each for end, each in _ENDPOINTS.items() if path.endswith(end)), None)) is not None:
+        return convert
     return _acknowledgement if "/tran/" in path and is_chat(request) else None
 
 
@@ -96,7 +95,11 @@ def _asked(request: Request) -> dict[str, Any]:
         name, data = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(data, bytes):
             text = data.decode("utf-8", "replace")
-            fields[name] = _data_url(part.get_content_type(), data) if part.get_filename() else text
+            value = _data_url(part.get_content_type(), data) if part.get_filename() else text
+            if name.endswith("[]"):
+                fields.setdefault(name, []).append(value)
+            else:
+                fields[name] = value
     return fields
 
 
@@ -114,17 +117,24 @@ def _refusal(asked: dict[str, Any]) -> Reply | None:
 
 def _as_chat(request: Request, asked: dict[str, Any]) -> Request:
     """The chat request that orders the same: on relays these models are chat models too."""
-    images = asked.get("input_reference")
     prompt = asked.get("prompt", "")
     parts: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
-    if isinstance(images, str) and images.startswith("data:"):
-        parts.append({"type": "image_url", "image_url": {"url": images}})
-    body = {key: value for key, value in asked.items() if key not in ("prompt", "input_reference", "stream")}
+    for field in _PICTURES:
+        given = asked.get(field)
+        for url in given if isinstance(given, list) else [given]:
+            if isinstance(url, str) and url.startswith(("data:", "http")):
+                parts.append({"type": "image_url", "image_url": {"url": url}})
+    body = {key: value for key, value in asked.items() if key not in ("prompt", "stream", *_PICTURES)}
     body |= {"messages": [{"role": "user", "content": parts if len(parts) > 1 else prompt}]}
-    path = request.path.rstrip("/").removesuffix("/images/generations").removesuffix("/videos")
+    path = request.path.rstrip("/")
+    path = path.removesuffix(next(end for end in _ENDPOINTS if path.endswith(end)))
     origin = urlsplit(request.url)
     url = f"{origin.scheme}://{origin.netloc}{path}/chat/completions"
     return Request("POST", url, request.headers, json.dumps(body, ensure_ascii=False).encode(), request.native)
+
+
+_PICTURES = ("image", "image[]", "input_reference")
+"""Fields that hold pictures, of images/edits and of videos."""
 
 
 # -- answers ----------------------------------------------------------------------------
@@ -184,3 +194,7 @@ def _world(relay: Relay, call: Call) -> Any:
     """The `scenario.Job` or `TapeJob` behind a call."""
     assert isinstance(call.job, int)
     return relay._jobs[call.job].world
+
+
+_ENDPOINTS: dict[str, Convert] = {"/images/generations": _images, "/images/edits": _images, "/videos": _video}
+"""By how their paths end, and how an answer is put into their form."""

@@ -438,8 +438,13 @@ class Relay:
         self._jobs[number] = job
         return number
 
+    @property
+    def awaits(self) -> bool:
+        """Whether anything that was played may still be asked for: where nothing is, not even a refusal is given."""
+        return any(play.on == "chat" and not play.exhausted for play in self.plays)
+
     def _chat(self, request: Request, now: float) -> Call | None:
-        if self.validate and (refusal := refuse(request, number=self.calls.seen + 1)) is not None:
+        if self.validate and self.awaits and (refusal := refuse(request, number=self.calls.seen + 1)) is not None:
             return self._call(request, now, "chat", answer="refused by the relay's rules", reply=refusal)
         probe = Call(number=self.calls.seen + 1, time=now, request=request, kind="chat", answer="")
         play = self._first(probe)
