@@ -610,6 +610,26 @@ def test_models_are_those_that_were_played_for_or_asked_for() -> None:
             id="what was played for polls is not near a chat",
         ),
         pytest.param(
+            lambda relay: relay.play(CAT, when={"model": "sora-2"}),
+            Request("POST", "https://any.example/v1/videos", {}, b'{"model": "veo3", "prompt": "a dog"}'),
+            "found: model 'veo3', prompt 'a dog', stream False\n  "
+            "nearest: tape gpt-image-1.5/cat-drinking-milk\n  "
+            "differs in model: expected 'sora-2', found 'veo3'",
+            id="an order by another endpoint",
+        ),
+        pytest.param(
+            lambda relay: relay.play(CAT),
+            Request("POST", "https://any.example/v1/chat/completion", {}, b"{}"),
+            "differs in path: expected …/chat/completions, found /v1/chat/completion",
+            id="a slip of the pen",
+        ),
+        pytest.param(
+            lambda relay: relay.play(CAT),
+            get("https://any.example/v1/chat/completions"),
+            "differs in method: expected POST, found GET",
+            id="another method",
+        ),
+        pytest.param(
             lambda relay: (relay.play(CAT), relay.answer(chat(), 0.0)),
             get("https://filesystem.site/cdn/download/20251219/other.png"),
             "nearest: https://filesystem.site/cdn/download/20251219/",

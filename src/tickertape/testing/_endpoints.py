@@ -47,7 +47,7 @@ def answer(relay: Relay, request: Request, now: float) -> Call | None:
 
 def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> Call | None:
     asked = _asked(request)
-    expected = relay.validate and relay.awaits and relay._mine(request) and not is_chat(request)
+    expected = relay.validate and relay.awaits and relay.mine(request) and not is_chat(request)
     if expected and (refusal := _refusal(asked)) is not None:
         return relay._call(request, now, "chat", answer="refused by the endpoint's rules", reply=refusal)
     chat = request if is_chat(request) else _as_chat(request, asked)
@@ -66,11 +66,18 @@ def orders(request: Request) -> bool:
     return request.method == "POST" and (is_chat(request) or _converter(request) is not None)
 
 
+def as_order(request: Request) -> Request | None:
+    """The chat request that orders the same: itself, where it is one; None for what orders nothing."""
+    if not orders(request):
+        return None
+    return request if is_chat(request) else _as_chat(request, _asked(request))
+
+
 def _converter(request: Request) -> Convert | None:
     if request.method != "POST":
         return None
     path = request.path.rstrip("/")
-    if (convert := next((each for end, each in _ENDPOINTS.items() if path.endswith(end)), None)) is not None:
+    if (convert := next((each for end, each in ENDPOINTS.items() if path.endswith(end)), None)) is not None:
         return convert
     return _acknowledgement if "/tran/" in path and is_chat(request) else None
 
@@ -127,7 +134,7 @@ def _as_chat(request: Request, asked: dict[str, Any]) -> Request:
     body = {key: value for key, value in asked.items() if key not in ("prompt", "stream", *_PICTURES)}
     body |= {"messages": [{"role": "user", "content": parts if len(parts) > 1 else prompt}]}
     path = request.path.rstrip("/")
-    path = path.removesuffix(next(end for end in _ENDPOINTS if path.endswith(end)))
+    path = path.removesuffix(next(end for end in ENDPOINTS if path.endswith(end)))
     origin = urlsplit(request.url)
     url = f"{origin.scheme}://{origin.netloc}{path}/chat/completions"
     return Request("POST", url, request.headers, json.dumps(body, ensure_ascii=False).encode(), request.native)
@@ -196,5 +203,5 @@ def _world(relay: Relay, call: Call) -> Any:
     return relay._jobs[call.job].world
 
 
-_ENDPOINTS: dict[str, Convert] = {"/images/generations": _images, "/images/edits": _images, "/videos": _video}
+ENDPOINTS: dict[str, Convert] = {"/images/generations": _images, "/images/edits": _images, "/videos": _video}
 """By how their paths end, and how an answer is put into their form."""

@@ -38,7 +38,7 @@ from .tape import Tape
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from ._client import Client
     from ._matching import When
@@ -383,17 +383,18 @@ class Relay:
 
     def _answer(self, request: Request, now: float) -> Call | None:
         if request.method == "POST" and is_chat(request):
-            return self._chat(request, now) if self._mine(request) else None
+            return self._chat(request, now) if self.mine(request) else None
         if (call := self._recorded(request, now)) is not None:
             return call
         if request.method in ("GET", "HEAD"):
             if (call := self._linked(request, now)) is not None:
                 return call
-            if self._mine(request):
+            if self.mine(request):
                 return self._models(request, now)
         return None
 
-    def _mine(self, request: Request) -> bool:
+    def mine(self, request: Request) -> bool:
+        """Whether a request is for this relay: of any host, unless `base_url` was given."""
         return self.base_url is None or request.url.startswith(self.base_url + "/")
 
     def _call(self, request: Request, now: float, kind: Any, **told: Any) -> Call:
@@ -574,8 +575,10 @@ class Relay:
 
     def unusable(self, request: Request, now: float, cause: Exception) -> UnusablePlay:
         """Note a request whose answer failed by a mistake of the test: a fault without a place, a raising `when`."""
+        from ._explain import bare  # for an error only
+
         lines = [
-            f"{request.method} {_bare(request.url)} could not be answered by what was played for it.",
+            f"{request.method} {bare(request.url)} could not be answered by what was played for it.",
             f"found: {type(cause).__name__}: {cause}",
             "remedy: mend the fault or the condition that was played",
         ]
@@ -587,9 +590,11 @@ class Relay:
 
     def unmatched(self, request: Request, now: float) -> UnmatchedRequest:
         """Note a request that nothing answers, and explain it."""
+        from ._explain import explain  # for an error only
+
         with self.lock:
             call = self._call(request, now, "unmatched", answer="nothing", ended="refused", ended_at=now)
-            error = UnmatchedRequest(self._explain(call), request)
+            error = UnmatchedRequest(explain(self, call), request)
             self._miss(error)
             return error
 
@@ -598,58 +603,18 @@ class Relay:
         if self.keep is not None:
             del self.missed[: -self.keep]
 
-    def _explain(self, call: Call) -> str:
-        request = call.request
-        lines = [f"{request.method} {_bare(request.url)} matches nothing that was played."]
-        if not (request.method == "POST" and is_chat(request)):
-            known = [url for job in self._jobs.values() for url in job.world.urls]
-            lines.append(
-                "found: a request that is neither a chat completion, nor a list of models, nor a link of an answer"
-                if self._mine(request)
-                else f"found: a URL outside base_url={self.base_url!r}"
-            )
-            given = [(job, len(job.run.recorded(request))) for job in self._jobs.values() if job.run is not None]
-            if (last := next(((job, count) for job, count in reversed(given) if count), None)) is not None:
-                job, count = last
-                answers = (
-                    "its recorded answer was given" if count == 1 else f"its {count} recorded answers were all given"
-                )
-                lines[1:] = [
-                    f"found: one request more than {job.play.name} holds: {answers}",
-                    "remedy: record the job to its end, or let the client stop there; what comes next is not made up",
-                ]
-                return "\n  ".join(lines)
-            lines += [f"nearest: {url}" for url in _nearest(request.url, known)]
-            lines.append(
-                "remedy: play a scenario or a tape whose links hold it, "
-                "or add a route of your own to fake_relay.router (respx)"
-            )
-            return "\n  ".join(lines)
-        if not self._mine(request):
-            lines.append(f"found: a URL outside base_url={self.base_url!r}")
-            lines.append("remedy: point the client there, or leave base_url out to answer any host")
-            return "\n  ".join(lines)
-        lines.append(f"found: model {call.model!r}, prompt {_short(call.prompt)}, stream {call.stream}")
-        plays = [play for play in self.plays if play.on == "chat"]
-        if not plays:
-            lines.append("expected: nothing was played")
-            lines.append("remedy: fake_relay.play('gpt-image-1.5/cat-drinking-milk') before the client asks")
-            return "\n  ".join(lines)
-        judged = [(play.when.differs(call, self._chats + 1), play) for play in plays]
-        differs, play = min(judged, key=lambda told: (len(told[0]), told[1].exhausted))
-        used = [play for differs, play in judged if not differs]
-        if used:  # the last one: of it there can be more without a change of what came before
-            play = next((play for play in reversed(used) if play.source is not None), used[-1])
-        lines.append(f"nearest: {play.name}")
-        lines += [f"differs in {told}" for told in differs]
-        if differs:
-            lines.append("remedy: change when=, or play something for this request as well")
-        else:
-            if len(used) > 1:
-                lines.append(f"found: all {len(used)} plays that match are used up, of which this is the last")
-            lines.append(f"differs in times: it was played {play.played} of {play.times} already")
-            lines.append(f"remedy: play it with times={play.played + 1}, or times=None for any number of requests")
-        return "\n  ".join(lines)
+    def judged(self, call: Call) -> list[tuple[list[str], Play]]:
+        """What speaks against each play for this call, which none of them answers."""
+        return [(play.when.differs(call, self._chats + 1), play) for play in self.plays if play.on == "chat"]
+
+    def used_up(self, request: Request) -> tuple[str, int] | None:
+        """The play that held answers to this request, and how many, which were all given."""
+        given = ((job, len(job.run.recorded(request))) for job in reversed(self._jobs.values()) if job.run is not None)
+        return next(((job.play.name, count) for job, count in given if count), None)
+
+    def links(self) -> list[str]:
+        """What the answers so far lead to."""
+        return [url for job in self._jobs.values() for url in job.world.urls]
 
     @property
     def tapes_played(self) -> set[str]:
@@ -717,12 +682,6 @@ def _told_the_end(reply: Reply) -> bool:
     return parse_response(body_of(reply), head.status).status in ("completed", "failed")
 
 
-def _bare(url: str) -> str:
-    """A URL without its query, which may hold a key."""
-    bare, mark, _ = url.partition("?")
-    return f"{bare}?…" if mark else bare
-
-
 def _same_target(recorded: Request, request: Request) -> bool:
     a, b = urlsplit(recorded.url), urlsplit(request.url)
     return a.path == b.path and a.query == b.query
@@ -733,14 +692,3 @@ def _origin(base_url: str | None) -> str | None:
         return None
     parts = urlsplit(base_url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _nearest(url: str, known: Iterable[str]) -> list[str]:
-    from difflib import get_close_matches
-
-    return get_close_matches(url, list(known), n=3)
-
-
-def _short(text: str | None, width: int = 60) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
