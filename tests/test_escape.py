@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import _socket as beneath
 import asyncio
 import contextlib
+import email.utils
 import http.client
 import importlib.util
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
+import types
 import urllib.request
+import xmlrpc.client
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from socket import getaddrinfo as bound_early
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -28,14 +35,17 @@ import respx
 import trio
 import urllib3
 
+from tickertape import TickertapeError
 from tickertape.testing import (
     FakeRelay,
     Fault,
+    RelayServer,
     Scenario,
     UncoveredTransport,
     UnmatchedRequest,
     UnplayedError,
     UnusablePlay,
+    _guard,
 )
 
 from .conformance import BODY, CASES, JSON, KEY, tape
@@ -389,6 +399,40 @@ def _resolve_bytes() -> None:
     socket.getaddrinfo(b"relay.invalid", 443)
 
 
+def _resolve_early() -> None:
+    bound_early("relay.invalid", 443)
+
+
+def _resolve_host() -> None:
+    socket.gethostbyname("relay.invalid")
+
+
+def _resolve_host_ex() -> None:
+    socket.gethostbyname_ex("relay.invalid")
+
+
+def _resolve_address() -> None:
+    socket.gethostbyaddr(NOWHERE)
+
+
+def _name_address() -> None:
+    socket.getnameinfo((NOWHERE, 80), 0)
+
+
+def _connect_name() -> None:
+    with socket.socket() as sock:
+        sock.connect(("relay.invalid", 80))
+
+
+def _beneath() -> None:
+    sock = beneath.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(1)
+        sock.connect((NOWHERE, 80))
+    finally:
+        sock.close()
+
+
 def _urlopen() -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     opener.open(f"http://{NOWHERE}/", timeout=1)
@@ -411,6 +455,13 @@ def _http_client() -> None:
         _trio_tcp,
         _resolve,
         _resolve_bytes,
+        _resolve_early,
+        _resolve_host,
+        _resolve_host_ex,
+        _resolve_address,
+        _name_address,
+        _connect_name,
+        _beneath,
         _urlopen,
         _http_client,
     ],
@@ -439,6 +490,372 @@ def test_a_connection_to_loopback_is_free_for_what_is_no_client_of_relays(origin
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(origin.url) as answer:
             assert answer.status == 200
     assert len(origin.hits) == 1
+
+
+def test_a_server_on_all_addresses_and_a_message_id_may_ask_for_their_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def by_address(name: str) -> tuple[str, list[str], list[str]]:  # what /etc/hosts or DNS would say
+        asked.append(name)
+        _guard._heard("socket.gethostbyaddr", (name,))
+        return name, [], ["192.0.2.7"]
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "build-7")
+    monkeypatch.setattr(socket, "gethostbyaddr", by_address)
+    with FakeRelay(), HTTPServer(("", 0), BaseHTTPRequestHandler) as server:
+        assert email.utils.make_msgid()
+        assert server.server_name == "build-7"
+    assert asked == ["build-7", "build-7"]
+
+
+def _sent_by_the_proxy(url: str) -> None:
+    urllib.request.build_opener().open(url, timeout=5).close()  # urlopen remembers the proxies of its first call
+
+
+def _through_a_tunnel(url: str, proxy: str, tunnel: Callable[[http.client.HTTPConnection], None]) -> None:
+    connection = http.client.HTTPConnection(proxy.removeprefix("http://"), timeout=5)
+    connection.set_tunnel("api.example", 443)
+    try:
+        tunnel(connection)
+    finally:
+        connection.close()
+
+
+WAYS_BY_A_PROXY: dict[str, Callable[[str, str], None]] = {
+    "urllib": lambda url, proxy: _sent_by_the_proxy(url),
+    "urllib, tunnelled": lambda url, proxy: _sent_by_the_proxy(url.replace("http:", "https:")),
+    "http.client, absolute": lambda url, proxy: http.client.HTTPConnection(proxy[7:]).request("GET", url),
+    "http.client, tunnelled": lambda url, proxy: _through_a_tunnel(url, proxy, lambda it: it.request("GET", "/")),
+    "http.client, connected": lambda url, proxy: _through_a_tunnel(url, proxy, lambda it: it.connect()),
+    "a socket": lambda url, proxy: socket.create_connection(("127.0.0.1", int(proxy.rpartition(":")[2]))).close(),
+    "requests": lambda url, proxy: requests.get(url, timeout=5).close(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_BY_A_PROXY.values(), ids=WAYS_BY_A_PROXY)
+def test_a_proxy_on_loopback_is_no_way_out(
+    way: Callable[[str, str], None], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, origin.url)
+    relay = FakeRelay()
+    with leaving_raises(UncoveredTransport, relay), pytest.raises(UncoveredTransport):
+        way("http://api.example/v1/models", origin.url)
+    assert origin.hits == []
+
+
+def test_a_proxy_that_is_allowed_is_reached_and_does_not_let_through_what_is_not(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", origin.url)
+    with FakeRelay(allow_hosts=[f"127.0.0.1:{origin.port}", "api.example"]) as relay:
+        _sent_by_the_proxy("http://api.example/v1/models")
+        with pytest.raises(UncoveredTransport, match=r"asked for other\.example:80"):
+            _sent_by_the_proxy("http://other.example/v1/models")
+        relay.reset()
+    assert origin.hits == ["http://api.example/v1/models"]
+
+
+@pytest.fixture
+def nowhere_is_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """127.0.0.1 stands for an address anywhere."""
+    monkeypatch.setattr(_guard, "_loopback", lambda host: host.lower() in ("localhost", ""))
+
+
+@pytest.mark.usefixtures("nowhere_is_loopback")
+def test_what_http_client_has_connected_before_sends_nothing(origin: Origin) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", origin.port)
+    server = xmlrpc.client.ServerProxy(origin.url)
+    connection.request("GET", "/before")
+    connection.getresponse().read()
+    with contextlib.suppress(xmlrpc.client.Error, Exception):
+        server.before()
+    sent = len(origin.hits)
+    relay = FakeRelay()
+    with leaving_raises(UncoveredTransport, relay):
+        with pytest.raises(UncoveredTransport, match=r"^http\.client asked for"):
+            connection.putrequest("GET", "/inside")
+        with pytest.raises(UncoveredTransport, match=r"^http\.client asked for"):
+            server.inside()
+    connection.close()
+    server("close")()
+    assert len(origin.hits) == sent
+
+
+def test_httplib2_sends_nothing_over_a_connection_that_it_has_kept(origin: Origin) -> None:
+    # It asks http.client, as this does, from a module of its name.
+    asking: dict[str, Any] = {"__name__": "httplib2.stand_in"}
+    exec("def ask(connection): connection.request('GET', '/kept')", asking)
+    connection = http.client.HTTPConnection("127.0.0.1", origin.port)
+    asking["ask"](connection)
+    connection.getresponse().read()
+    relay = FakeRelay()
+    with leaving_raises(UncoveredTransport, relay), pytest.raises(UncoveredTransport, match=r"^httplib2 asked for"):
+        asking["ask"](connection)
+    connection.close()
+    assert origin.hits == ["/kept"]
+
+
+class _OpensInC:
+    """As uvloop's own loop: what it does raises no audit event."""
+
+    def __init__(self) -> None:
+        self.went: list[str] = []
+
+    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+        self.went.append(f"{host}:{port}")
+
+    async def create_datagram_endpoint(self, factory: Any, local_addr: Any = None, remote_addr: Any = None) -> Any:
+        self.went.append(f"{remote_addr}")
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        self.went.append(f"{host}:{port}")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (NOWHERE, port))]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
+        self.went.append(f"{sockaddr}")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_uvloop_is_refused_at_its_loop(late: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    kind = type("Loop", (_OpensInC,), {})
+    if late:  # a package that is imported while the relay is there
+        (tmp_path / "uvloop.py").write_text("from tests.test_escape import _OpensInC\nclass Loop(_OpensInC): pass\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "uvloop", raising=False)
+    else:
+        module = types.ModuleType("uvloop")
+        module.Loop = kind  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "uvloop", module)
+    relay = FakeRelay(allow_hosts=["metrics.example:443"])
+    with leaving_raises(UncoveredTransport, relay):
+        import uvloop  # type: ignore[import-not-found]
+
+        loop = uvloop.Loop()
+        for attempt in (
+            lambda: loop.create_connection(asyncio.Protocol, "relay.invalid", 443),
+            lambda: loop.create_connection(asyncio.Protocol, host=NOWHERE, port=443),
+            lambda: loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(NOWHERE, 53)),
+            lambda: loop.getaddrinfo("relay.invalid", 443),
+            lambda: loop.getnameinfo((NOWHERE, 443)),
+        ):
+            with pytest.raises(UncoveredTransport):
+                asyncio.run(_awaited(attempt))
+        assert loop.went == []
+
+        async def allowed() -> None:
+            await loop.create_connection(asyncio.Protocol, "127.0.0.1", 443)
+            await loop.getaddrinfo("metrics.example", 443)
+            await loop.create_connection(asyncio.Protocol, NOWHERE, 443)
+
+        asyncio.run(allowed())
+        assert loop.went == ["127.0.0.1:443", "metrics.example:443", f"{NOWHERE}:443"]
+    sys.modules.pop("uvloop", None) if late else None
+    assert all(name not in vars(kind) for name in ("create_connection", "getaddrinfo"))
+
+
+async def _awaited(attempt: Callable[[], Any]) -> Any:
+    return await attempt()
+
+
+def test_aiohttp_that_is_imported_inside_is_refused_as_well(origin: Origin) -> None:
+    # In an interpreter of its own: here it is imported long since. `localhost` has several
+    # addresses, which are tried in tasks of their own.
+    program = f"""
+import asyncio, socket
+real = socket.getaddrinfo
+def several(host, port, *args, **kwargs):
+    found = real(host, port, *args, **kwargs)
+    if host != "localhost":
+        return found
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.1", "127.0.0.2")]
+socket.getaddrinfo = several
+from tickertape.testing import FakeRelay, UncoveredTransport
+async def ask(how):
+    import aiohttp
+    async with aiohttp.ClientSession() as session:
+        if how == "session":
+            await session.get("http://localhost:{origin.port}/")
+        else:
+            import aiohappyeyeballs
+            found = await asyncio.get_running_loop().getaddrinfo("localhost", {origin.port})
+            await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25)
+relay = FakeRelay(strict=False)
+relay.__enter__()
+for how in ("session", "connector"):
+    try:
+        asyncio.run(ask(how))
+    except BaseException:
+        pass
+    assert relay.unmatched and str(relay.unmatched[0]).startswith("aiohttp asked for"), (how, relay.unmatched)
+    relay.reset()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+    assert origin.hits == []
+
+
+def test_tornado_is_refused_where_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In its callbacks a refusal would be lost, and `fetch` would never return.
+    class AsyncHTTPClient:
+        def fetch(self, request: Any, raise_error: bool = True) -> Any:
+            raise AssertionError("it was asked")
+
+    module = types.ModuleType("tornado.httpclient")
+    module.AsyncHTTPClient = AsyncHTTPClient  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tornado.httpclient", module)
+    relay = FakeRelay()
+    with leaving_raises(UncoveredTransport, relay):
+        for request in ("http://127.0.0.1:9000/", types.SimpleNamespace(url="http://127.0.0.1:9000/")):
+            with pytest.raises(UncoveredTransport, match=r"^tornado asked for 127\.0\.0\.1:9000"):
+                AsyncHTTPClient().fetch(request)
+
+
+@pytest.mark.parametrize("package", ["urllib3", "urllib3_future"])
+def test_the_asynchronous_pools_under_niquests_are_refused(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AsyncHTTPConnectionPool:
+        scheme, host, port = "http", "127.0.0.1", 9000
+
+        async def urlopen(self, method: str, url: str) -> Any:
+            raise AssertionError("it was asked")
+
+    module = types.ModuleType(f"{package}._async.connectionpool")
+    module.AsyncHTTPConnectionPool = AsyncHTTPConnectionPool  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    relay = FakeRelay()
+    told = pytest.raises(UncoveredTransport, match=rf"^{package} asked for 127\.0\.0\.1:9000")
+    with leaving_raises(UncoveredTransport, relay), told:
+        asyncio.run(_awaited(lambda: AsyncHTTPConnectionPool().urlopen("GET", "/")))
+
+
+# -- what is allowed ------------------------------------------------------------------------
+
+
+def _get_httpx(module: Any) -> Callable[[str], Any]:
+    def get(url: str) -> Any:
+        with module.Client(trust_env=False) as client:
+            return client.get(url).status_code
+
+    return get
+
+
+def _get_httpx_async(module: Any) -> Callable[[str], Any]:
+    async def get(url: str) -> Any:
+        async with module.AsyncClient(trust_env=False) as client:
+            return (await client.get(url)).status_code
+
+    return lambda url: asyncio.run(get(url))
+
+
+def _get_aiohttp(url: str) -> Any:
+    async def get() -> Any:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status
+
+    return asyncio.run(get())
+
+
+def _get_requests(url: str) -> Any:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(url).status_code
+
+
+def _get_urllib3(url: str) -> Any:
+    with urllib3.PoolManager() as pool:
+        return pool.request("GET", url).status
+
+
+def _get_urllib(url: str) -> Any:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as answer:
+        return answer.status
+
+
+GETS: dict[str, Callable[[str], Any]] = {
+    "httpx": _get_httpx(httpx),
+    "httpx2": _get_httpx(httpx2),
+    "httpx async": _get_httpx_async(httpx),
+    "httpx2 async": _get_httpx_async(httpx2),
+    "requests": _get_requests,
+    "urllib3": _get_urllib3,
+    "aiohttp": _get_aiohttp,
+    "urllib": _get_urllib,
+}
+
+
+@pytest.mark.parametrize("get", GETS.values(), ids=GETS)
+@pytest.mark.parametrize("allowed", ["localhost:{port}", "LocalHost", "127.0.0.1:{port}", "[::1]:{port}"])
+def test_loopback_may_be_allowed_by_any_of_its_names(get: Any, allowed: str, origin: Origin) -> None:
+    with FakeRelay(allow_hosts=[allowed.format(port=origin.port)]):
+        assert get(f"http://localhost:{origin.port}/") == 200
+        assert get(origin.url) == 200
+
+
+@pytest.mark.usefixtures("nowhere_is_loopback")
+@pytest.mark.parametrize("get", GETS.values(), ids=GETS)
+@pytest.mark.parametrize("allowed", ["metrics.example", "Metrics.Example:{port}"])
+def test_a_host_may_be_allowed_by_its_name(
+    get: Any, allowed: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", origin.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)  # what DNS would say
+    allow = [allowed.format(port=origin.port)]
+    with FakeRelay(allow_hosts=allow):
+        assert get(f"http://metrics.example:{origin.port}/") == 200
+        assert get(f"http://METRICS.example:{origin.port}/") == 200
+    relay = FakeRelay(allow_hosts=["metrics.example:1"])
+    with leaving_raises(UnmatchedRequest, relay), pytest.raises(BaseException) as caught:  # noqa: PT011
+        get(f"http://metrics.example:{origin.port}/")
+    assert isinstance(caught.value, UnmatchedRequest)
+    assert len(origin.hits) == 2
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2])
+@pytest.mark.parametrize("allowed", ["metrics.example", "metrics.example:80"])
+def test_the_port_that_a_url_does_not_say_is_that_of_its_scheme(
+    module: Any, allowed: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", origin.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    with FakeRelay(allow_hosts=[allowed]):
+        assert _get_httpx(module)("http://metrics.example/") == 200
+    relay = FakeRelay(allow_hosts=["metrics.example:443"])
+    with leaving_raises(UnmatchedRequest, relay), pytest.raises(UnmatchedRequest):
+        _get_httpx(module)("http://metrics.example/")
+
+
+@pytest.mark.parametrize("entry", ["http://localhost:9000", "localhost:9000/v1", "localhost:http", "", "a@b"])
+def test_what_is_no_host_cannot_be_allowed(entry: str) -> None:
+    with pytest.raises(TickertapeError, match=r"expected 'host' or 'host:port'"):
+        FakeRelay(allow_hosts=[entry])
+
+
+def test_a_refusal_names_what_to_allow_and_where() -> None:
+    for port, told in ((54321, r"\['relay\.invalid'\]"), (443, r"\['relay\.invalid:443'\]")):
+        relay = FakeRelay()
+        with leaving_raises(UncoveredTransport, relay), pytest.raises(UncoveredTransport) as caught:
+            socket.getaddrinfo("relay.invalid", port)
+        assert caught.match(rf"allow_hosts={told} in @pytest\.mark\.tickertape\(…\) or FakeRelay\(…\)")
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_session_of_aiohttp_with_an_address_of_its_own_is_known_by_it(name: str) -> None:
+    async def ask(base: str) -> int:
+        async with aiohttp.ClientSession(base_url=base) as session:
+            async with session.post("chat/completions", json=BODY, headers=HEADERS) as answer:
+                return answer.status
+
+    relay = FakeRelay()
+    with RelayServer() as server, leaving_raises(UncoveredTransport, relay):
+        server.play(tape(JSON))
+        assert asyncio.run(ask(server.base_url.replace("127.0.0.1", name) + "/")) == 200
+        with pytest.raises(UncoveredTransport, match=rf"^aiohttp asked for {name}:9000,"):
+            asyncio.run(ask(f"http://{name}:9000/v1/"))
 
 
 # -- more than one double at a time ---------------------------------------------------------
@@ -516,7 +933,7 @@ def _patched() -> dict[str, Any]:
         "getaddrinfo": socket.getaddrinfo,
         "aiohttp": aiohttp.ClientSession._request,
         "urllib3": urllib3.HTTPConnectionPool.urlopen,
-        "http.client": http.client.HTTPConnection.request,
+        "http.client": http.client.HTTPConnection.putrequest,
     }
     for name in ("connect", "connect_ex", "sendto", "sendmsg"):
         # Inherited: not even a copy of it may stay behind.

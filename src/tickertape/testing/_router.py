@@ -14,17 +14,18 @@ from respx.router import MockRouter
 
 from ._endpoints import answer
 from ._errors import EndlessWait
-from ._guard import served
+from ._guard import is_served, port_of
 from ._onward import raw_headers
 from ._stacks import break_off, mockers, module_of
 from ._wire import Data, Head, Request, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from respx.mocks import Mocker
 
     from ._clock import RealClock, VirtualClock
+    from ._guard import Allowed
     from ._journal import Call
     from ._recording import Recording
     from ._relay import Relay
@@ -38,14 +39,14 @@ class RelayRouter(MockRouter):
         self,
         relay: Relay,
         clock: VirtualClock | RealClock,
-        allow: Iterable[str],
+        allow: Allowed,
         recording: Recording | None = None,
     ) -> None:
         super().__init__(assert_all_called=False)
         self._recording = recording
         self._relay = relay
         self._clock = clock
-        self._allow = frozenset(allow)
+        self._allow = allow
         self._mockers: tuple[type[Mocker], ...] = ()
 
     def start(self) -> None:
@@ -111,7 +112,7 @@ class RelayRouter(MockRouter):
         return [_Alone(r) if isinstance(r, RelayRouter) else r for r in dict.fromkeys(found)]
 
     def _exchange(self, request: httpx.Request) -> Exchange | None:
-        if (request.url.host, request.url.port or 80) in served:
+        if is_served(request.url.host, _port(request.url)):
             raise PassThrough("a relay on loopback, in this process", request=request, origin=Route())
         self._clock.join()
         now = self._clock.now
@@ -144,7 +145,7 @@ class RelayRouter(MockRouter):
             raise PassThrough("forwarded to be recorded", request=request, origin=Route())
 
     def _unmatched(self, request: httpx.Request) -> BaseException:
-        if not self._allow.isdisjoint((request.url.host, f"{request.url.host}:{request.url.port}")):
+        if (request.url.host, _port(request.url)) in self._allow:
             return PassThrough("let through by allow_hosts", request=request, origin=Route())
         error = self._relay.unmatched(_arrived(request), self._clock.now)
         if self._recording is not None:
@@ -185,8 +186,7 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._clock = clock
         self._core = module_of(request)
         self._asynchronous = False
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        self._target = request.url.host, port
+        self._target = request.url.host, _port(request.url) or 80
         self._began = self._told = clock.now
         self._steps: Reply = call.reply
         timeout = request.extensions.get("timeout") or {}
@@ -301,6 +301,10 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
     def _end(self, how: Any) -> None:
         self._call.ended = how
         self._call.ended_at = self._clock.now
+
+
+def _port(url: httpx.URL) -> int | None:
+    return port_of(url.scheme, url.port)
 
 
 def _arrived(request: httpx.Request) -> Request:

@@ -15,7 +15,7 @@ from ._client import Client
 from ._clock import RealClock, VirtualClock
 from ._errors import UnplayedError
 from ._gallery import entered
-from ._guard import guarded
+from ._guard import Allowed, guarded
 from ._relay import Relay
 from ._router import RelayRouter
 from ._verdict import ClientMisbehaved, allowed, judge
@@ -116,7 +116,8 @@ class FakeRelay:
             from ._recording import Recording
 
             self._recording = Recording(self._relay, episodes, self.clock)
-        self.router = RelayRouter(self._relay, self.clock, self._options["allow_hosts"], self._recording)
+        self._allowed = Allowed(self._options["allow_hosts"])
+        self.router = RelayRouter(self._relay, self.clock, self._allowed, self._recording)
         """The respx router: add routes of your own, look at `router.calls`. They are asked first."""
         self._stack: ExitStack | None = None
 
@@ -222,7 +223,7 @@ class FakeRelay:
 
                 stack.enter_context(pools_told())
             # By name at each refusal: reset() begins a new list.
-            stack.enter_context(guarded(lambda error: self._relay.missed.append(error), self._options["allow_hosts"]))
+            stack.enter_context(guarded(lambda error: self._relay.missed.append(error), self._allowed))
             stack.enter_context(entered(lambda: self._options["tapes"]))
             if isinstance(self.clock, VirtualClock) and self._options["patch_time"]:
                 stack.enter_context(self.clock.patched())
