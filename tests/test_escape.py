@@ -846,9 +846,11 @@ def test_a_refusal_names_what_to_allow_and_where() -> None:
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 def test_a_session_of_aiohttp_with_an_address_of_its_own_is_known_by_it(name: str) -> None:
     async def ask(base: str) -> int:
-        async with aiohttp.ClientSession(base_url=base) as session:
-            async with session.post("chat/completions", json=BODY, headers=HEADERS) as answer:
-                return answer.status
+        async with (
+            aiohttp.ClientSession(base_url=base) as session,
+            session.post("chat/completions", json=BODY, headers=HEADERS) as answer,
+        ):
+            return answer.status
 
     relay = FakeRelay()
     with RelayServer() as server, leaving_raises(UncoveredTransport, relay):
@@ -903,6 +905,138 @@ def test_two_relays_answer_an_address_each(module: Any, asynchronous: bool, orde
     assert (len(one.calls.chats), len(two.calls.chats)) == (1, 2)
 
 
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_relay_that_was_entered_last_is_asked_first(module: Any, asynchronous: bool, origin: Origin) -> None:
+    make: Any = _http_async if asynchronous else _http
+    with FakeRelay() as outer, make(origin, module) as ask:
+        outer.play(Scenario.image("a dog"), times=2)
+        ask(CHAT, BODY)
+        with FakeRelay() as inner:
+            inner.play(Scenario.image("a cat"))
+            ask(CHAT, BODY)
+            assert (len(outer.calls), len(inner.calls)) == (1, 1)
+        ask(CHAT, BODY)
+    assert (len(outer.calls), len(inner.calls)) == (2, 1)
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("first", ["respx", "relay"])
+def test_the_relay_is_asked_before_respx_whichever_came_first(module: Any, first: str, origin: Origin) -> None:
+    mock = respx.mock(assert_all_called=False)
+    with contextlib.ExitStack() as stack:
+        ask = stack.enter_context(_http(origin, module))
+        if first == "respx":
+            stack.enter_context(mock)
+        relay = stack.enter_context(FakeRelay())
+        if first == "relay":
+            stack.enter_context(mock)
+        mock.post(path=CHAT).respond(202)
+        relay.play(tape(JSON))
+        assert [ask(CHAT, BODY).status_code for _ in range(2)] == [200, 202]
+
+
+def _says(relay: FakeRelay, word: str) -> None:
+    relay.play(Scenario.image(word))
+
+
+def test_each_thread_is_answered_by_the_relay_that_it_entered(origin: Origin) -> None:
+    barrier, told = threading.Barrier(2, timeout=20), {}
+
+    def run(word: str, late: bool) -> None:
+        with FakeRelay() as relay, _http(origin, httpx2) as ask:
+            _says(relay, word)
+            barrier.wait()
+            if late:  # the other one asks first
+                barrier.wait()
+            text = ask(CHAT, {**BODY, "messages": [{"role": "user", "content": word}]}).text
+            with pytest.raises(UnmatchedRequest):  # and the other's plays are not for it
+                ask(CHAT, BODY)
+            if not late:
+                barrier.wait()
+            barrier.wait()
+            told[word] = (word in text, [call.prompt for call in relay.calls.chats])
+            relay.reset()
+
+    threads = [threading.Thread(target=run, args=(word, word == "a cat")) for word in ("a cat", "a dog")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == {word: (True, [word]) for word in ("a cat", "a dog")}
+    assert origin.hits == []
+
+
+def test_each_task_is_answered_by_the_relay_that_it_entered() -> None:
+    async def run(word: str, seconds: float) -> list[str]:
+        async with FakeRelay() as relay, httpx2.AsyncClient(timeout=60) as client:
+            _says(relay, word)
+            await asyncio.sleep(seconds)
+            body = {**BODY, "messages": [{"role": "user", "content": word}]}
+            await client.post("https://relay.example" + CHAT, json=body, headers=HEADERS)
+            await asyncio.sleep(60)
+            return [call.prompt for call in relay.calls]
+
+    async def main() -> Any:
+        return await asyncio.gather(run("a cat", 2), run("a dog", 1))
+
+    assert asyncio.run(main()) == [["a cat"], ["a dog"]]
+
+
+def test_a_task_that_leaves_a_relay_is_back_in_the_one_around_it() -> None:
+    async def main() -> list[int]:
+        async with FakeRelay() as middle, httpx2.AsyncClient(timeout=60) as client:
+            async with FakeRelay():
+                pass
+            _says(middle, "a cat")
+            await client.post("https://relay.example" + CHAT, json=BODY, headers=HEADERS)
+            return [len(outer.calls), len(middle.calls)]
+
+    with FakeRelay(strict=False) as outer:
+        _says(outer, "a dog")
+        assert asyncio.run(main()) == [0, 1]
+
+
+def test_two_threads_may_enter_their_first_relay_at_once() -> None:
+    program = """
+import sys, threading
+from tickertape.testing import FakeRelay
+sys.setswitchinterval(1e-6)
+failed, barrier = [], threading.Barrier(8)
+def run():
+    barrier.wait()
+    try:
+        with FakeRelay():
+            pass
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=run) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda module: module.__name__)
+def test_relays_that_come_and_go_in_other_threads_let_nothing_out(module: Any, origin: Origin) -> None:
+    failed: list[Any] = []
+
+    def run() -> None:
+        for _ in range(20):
+            with FakeRelay() as relay, _http(origin, module) as ask:
+                relay.router.post(path="/x").respond(203)
+                if (status := ask("/x", BODY).status_code) != 203:
+                    failed.append(status)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == origin.hits == []
+
+
 def test_an_exception_inside_goes_its_way_and_all_is_put_back(origin: Origin) -> None:
     with _http(origin, httpx2) as send:
         relay = FakeRelay()
@@ -911,6 +1045,24 @@ def test_an_exception_inside_goes_its_way_and_all_is_put_back(origin: Origin) ->
             raise KeyError("the test's own")
         send(CHAT, BODY)
     assert len(origin.hits) == 1
+
+
+def test_an_application_that_replaces_the_error_is_told_of_what_was_unmatched(origin: Origin) -> None:
+    with _http(origin, httpx2) as send:
+
+        def application() -> None:
+            try:
+                send("/v1/nothing", BODY)
+            except UnmatchedRequest:
+                raise KeyError("its own") from None
+
+        with pytest.raises(KeyError, match="its own") as raised, FakeRelay():
+            application()
+        (note,) = raised.value.__notes__
+        assert "/v1/nothing matches nothing that was played" in note
+        with pytest.raises(UnmatchedRequest) as unmatched, FakeRelay():
+            send("/v1/nothing", BODY)
+        assert not hasattr(unmatched.value, "__notes__")
 
 
 def test_what_was_played_and_never_asked_for_fails_at_the_end() -> None:

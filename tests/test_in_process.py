@@ -17,6 +17,7 @@ import pytest
 import trio
 from respx.patterns import M
 
+from tickertape import TickertapeError
 from tickertape.testing import EndlessWait, FakeRelay, Fault, Scenario, UnmatchedRequest, UnplayedError
 from tickertape.testing._wire import Data, End, Head, body_of, streamed
 
@@ -194,6 +195,70 @@ def test_a_route_of_ones_own_may_stand_for_another_service_on_every_async_stack(
         assert relay.router.calls.call_count == 4
 
 
+EXCEPTIONS = ("ConnectError", "ReadTimeout", "RemoteProtocolError")
+
+
+@pytest.mark.parametrize("client", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("given", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_an_exception_of_either_generation_is_raised_as_that_of_the_client(client: Any, given: Any, name: str) -> None:
+    kind: Any = getattr(given, name)
+
+    class Own(kind):  # type: ignore[misc]
+        pass
+
+    def raising(request: Any) -> Any:
+        raise Own("by a function")
+
+    async def raising_async(request: Any) -> Any:
+        raise kind("by a function")
+
+    with FakeRelay() as relay:
+        for effect, told in ((kind, "Mock Error"), (kind("an instance"), "an instance"), (raising, "by a function")):
+            relay.router.get("https://other.example/", name="other").mock(side_effect=effect)
+            with client.Client() as http, pytest.raises(getattr(client, name), match=told) as raised:
+                http.get("https://other.example/")
+            assert raised.value.request.url == "https://other.example/"
+        relay.router.get("https://other.example/", name="other").mock(side_effect=raising_async)
+
+        async def main() -> None:
+            async with client.AsyncClient() as http:
+                with pytest.raises(getattr(client, name), match="by a function"):
+                    await http.get("https://other.example/")
+
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("client", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("given", MODULES, ids=lambda module: module.__name__)
+def test_a_response_of_either_generation_answers_both(client: Any, given: Any) -> None:
+    def answer(request: Any, route: Any) -> Any:
+        return given.Response(203, json={"asked": route.call_count})
+
+    async def answer_async(request: Any) -> Any:
+        return given.Response(204)
+
+    with FakeRelay() as relay, client.Client() as http:
+        route = relay.router.get("https://other.example/")
+        route.return_value = given.Response(201, text="one", headers={"x-a": "1"})
+        first = http.get("https://other.example/")
+        assert (first.status_code, first.text, first.headers["x-a"]) == (201, "one", "1")
+        effects: Any = [given.Response(202), answer]
+        route.mock(side_effect=effects)
+        assert http.get("https://other.example/").status_code == 202
+        relay.router.get("https://third.example/").mock(side_effect=answer)
+        assert http.get("https://third.example/").json() == {"asked": 0}
+        relay.router.get("https://fourth.example/") % given.Response(418)
+        assert http.get("https://fourth.example/").status_code == 418
+        relay.router.get("https://fifth.example/").mock(side_effect=answer_async)
+
+        async def main() -> int:
+            async with client.AsyncClient() as http:
+                return int((await http.get("https://fifth.example/")).status_code)
+
+        assert asyncio.run(main()) == 204
+
+
 # -- entering and leaving -----------------------------------------------------------------
 
 
@@ -257,6 +322,31 @@ def test_a_decorated_coroutine_function_is_handed_the_relay_if_it_asks_for_it() 
         assert anyio.run(given, backend=backend) == 200
         with pytest.raises(UnmatchedRequest):
             anyio.run(without_it, backend=backend)
+
+
+def test_the_decorator_without_its_brackets_is_told() -> None:
+    wrong: Any = FakeRelay
+    with pytest.raises(TickertapeError, match=r"write @FakeRelay\(\)"):
+        wrong(lambda: None)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["HTTPS://Relay.Mine/v1", "https://relay.mine:443/v1/", "https://me@relay.mine/v1"]
+)
+def test_an_address_is_the_same_however_it_is_written(base_url: str) -> None:
+    with FakeRelay(base_url=base_url) as relay, httpx.Client() as client:
+        assert relay.base_url == "https://relay.mine/v1"
+        relay.play(tape(JSON), times=2)
+        for asked in ("https://relay.mine/v1", "https://RELAY.mine:443/v1"):
+            assert client.post(f"{asked}/chat/completions", json=BODY, headers=AUTH).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "base_url", ["relay.mine", "relay.mine/v1", "", "/v1", "ftp://relay.mine", "https://", "http://a:b"]
+)
+def test_what_is_no_address_is_told(base_url: str) -> None:
+    with pytest.raises(TickertapeError, match="expected a URL with its scheme"):
+        FakeRelay(base_url=base_url)
 
 
 # -- virtual time -------------------------------------------------------------------------
@@ -465,6 +555,66 @@ def test_waiting_without_a_timeout_for_what_never_comes_is_told() -> None:
     assert relay.calls.last.ended == "hang"
 
 
+@pytest.mark.parametrize("deadline", [_timeout, _wait_for, _fail_after, _wait])
+@pytest.mark.parametrize("fault", [Fault.unanswered(), Fault.stall(frame=3)], ids=["unanswered", "stall"])
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_deadline_that_asyncio_keeps_ends_a_silence_without_end(deadline: Any, fault: Fault, others: int) -> None:
+    async def main() -> None:
+        with FakeRelay() as relay:
+            relay.play(tape(STREAM), fault=fault)
+            sleepers = [asyncio.ensure_future(asyncio.sleep(7.0 * n)) for n in range(1, others + 1)]
+            async with httpx2.AsyncClient(timeout=None) as client:
+                with pytest.raises(TimeoutError):
+                    await deadline(client)
+            assert relay.clock.now == pytest.approx(30, abs=0.1)
+            assert all(sleeper.done() for sleeper in sleepers)
+            assert relay.calls.last.ended == "left"
+
+    asyncio.run(main())
+
+
+def test_another_task_ends_a_silence_without_end() -> None:
+    async def main() -> None:
+        with FakeRelay() as relay:
+            relay.play(tape(STREAM), fault=Fault.unanswered())
+            async with httpx.AsyncClient(timeout=None) as client:
+                asking = asyncio.ensure_future(ask(client))
+                await asyncio.sleep(40)
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+            assert relay.clock.now == 40
+            assert (relay.calls.last.ended, relay.calls.last.ended_at) == ("left", 40)
+
+    asyncio.run(main())
+
+
+def test_a_deadline_ends_a_silence_without_end_in_real_time() -> None:
+    async def main() -> None:
+        with FakeRelay(speed=1.0) as relay:
+            relay.play(tape(STREAM), fault=Fault.unanswered())
+            async with httpx.AsyncClient(timeout=None) as client:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(ask(client), 0.05)
+            assert relay.calls.last.ended == "left"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_a_silence_that_nobody_would_end_is_told_to_an_asynchronous_client(backend: str, speed: float | None) -> None:
+    async def main() -> None:
+        with FakeRelay(speed=speed) as relay:
+            relay.play(tape(STREAM), fault=Fault.unanswered())
+            async with httpx.AsyncClient(timeout=None) as client:
+                with pytest.raises(EndlessWait, match="timeout"):
+                    await ask(client)
+            assert relay.calls.last.ended == "hang"
+
+    run(backend, main)
+
+
 def test_a_late_answer_within_the_timeout_takes_its_virtual_time() -> None:
     with FakeRelay() as relay:
         relay.play(tape(JSON), fault=Fault.late(20.0))
@@ -507,6 +657,64 @@ def test_a_client_that_leaves_early_is_noted() -> None:
             next(answer.iter_raw())
     assert relay.calls.last.ended == "left"
     assert 0 < relay.calls.last.received < len(body_of(STREAM))
+
+
+@pytest.mark.parametrize("fault", [Fault.late(600.0), Fault.unanswered()], ids=["late", "unanswered"])
+def test_a_client_that_is_cancelled_before_there_is_an_answer_is_noted(fault: Fault) -> None:
+    async def main() -> None:
+        with FakeRelay() as relay:
+            relay.play(tape(JSON), fault=fault)
+            async with httpx2.AsyncClient(timeout=None) as client:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(ask(client), 30)
+            assert (relay.calls.last.ended, relay.calls.last.received) == ("left", 0)
+
+    asyncio.run(main())
+
+
+def test_what_the_sdk_has_read_is_counted_once() -> None:
+    size = len(body_of(STREAM))
+    received: list[Any] = []
+
+    async def main(relay: FakeRelay) -> None:
+        async with openai.AsyncOpenAI(api_key=KEY, max_retries=0) as client:
+            async for _ in await client.chat.completions.create(**BODY, stream=True):
+                pass
+        received.append((relay.calls.last.received, relay.calls.last.ended))
+
+    with FakeRelay() as relay:
+        relay.play(tape(STREAM), times=2)
+        with openai.OpenAI(api_key=KEY, max_retries=0) as client:
+            for _ in client.chat.completions.create(**BODY, stream=True):
+                pass
+        received.append((relay.calls.last.received, relay.calls.last.ended))
+        asyncio.run(main(relay))
+    assert received == [(size, "eof"), (size, "eof")]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stream_that_is_asked_for_again_goes_on_where_it_was(asynchronous: bool) -> None:
+    # As openai 3 drains what it has not read, below the response that would refuse it.
+    async def main() -> bytes:
+        body, read = {**BODY, "stream": True}, []
+        if asynchronous:
+            async with httpx.AsyncClient() as aclient, aclient.stream("POST", CHAT, json=body, headers=AUTH) as late:
+                astream: Any = late.stream
+                read.append(await anext(aiter(astream)))
+                for _ in range(2):
+                    read += [chunk async for chunk in astream]
+        else:
+            with httpx.Client() as client, client.stream("POST", CHAT, json=body, headers=AUTH) as answer:
+                stream: Any = answer.stream
+                read.append(next(iter(stream)))
+                for _ in range(2):
+                    read += list(stream)
+        return b"".join(read)
+
+    with FakeRelay() as relay:
+        relay.play(tape(STREAM))
+        assert asyncio.run(main()) == body_of(STREAM)
+    assert (relay.calls.last.received, relay.calls.last.ended) == (len(body_of(STREAM)), "eof")
 
 
 def test_a_refused_connection_was_asked_for_and_gave_nothing() -> None:

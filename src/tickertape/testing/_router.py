@@ -6,30 +6,43 @@ through a reply: waiting, the client's own timeouts, and what a socket would rai
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import httpx
 from respx.models import AllMockedAssertionError, PassThrough, Route
 from respx.router import MockRouter
 
+from ._clock import VirtualClock, _alone, in_asyncio
 from ._endpoints import answer
 from ._errors import EndlessWait
 from ._guard import is_served, port_of
 from ._onward import raw_headers
-from ._stacks import break_off, mockers, module_of
+from ._stacks import break_off, first_generation, in_task, mockers, module_of, raised_as_known
 from ._wire import Data, Head, Request, end_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from respx.mocks import Mocker
+    from respx.patterns import Pattern
 
-    from ._clock import RealClock, VirtualClock
+    from ._clock import RealClock
     from ._guard import Allowed
     from ._journal import Call
     from ._recording import Recording
     from ._relay import Relay
     from ._wire import Ending, Reply, Step
+
+
+_lock = threading.Lock()
+"""respx's mockers are classes, one set of patches for all routers."""
+
+_DAY = 86400.0
+"""Virtual seconds after which nobody is expected to end a silence any more."""
 
 
 class RelayRouter(MockRouter):
@@ -48,29 +61,60 @@ class RelayRouter(MockRouter):
         self._clock = clock
         self._allow = allow
         self._mockers: tuple[type[Mocker], ...] = ()
+        self._thread, self._in_task = 0, False
+        self._around: RelayRouter | None = None
 
     def start(self) -> None:
         self.snapshot()
-        self._mockers = mockers()
-        for mocker in self._mockers:
-            mocker.register(self)
-            mocker.start()
+        self._thread, self._in_task, self._around = threading.get_ident(), in_task(), _entered.get()
+        _entered.set(self)
+        with _lock:
+            self._mockers = mockers()
+            for mocker in self._mockers:
+                mocker.routers.insert(0, self)  # whoever came last is asked first
+                mocker.start()
 
     def stop(self, clear: bool = True, reset: bool = True, quiet: bool = False) -> None:
-        for mocker in self._mockers:
-            mocker.unregister(self)
-        if clear:
-            self.rollback()
-        if reset:
-            self.reset()
-        for mocker in self._mockers:
-            mocker.stop()
+        with _lock:
+            for mocker in self._mockers:
+                mocker.unregister(self)
+            if clear:
+                self.rollback()
+            if reset:
+                self.reset()
+            for mocker in self._mockers:
+                mocker.stop()
+        if _entered.get() is self:  # not where it is left in another context
+            _entered.set(self._around)
+
+    def route(self, *patterns: Pattern, name: str | None = None, **lookups: Any) -> Route:
+        return self.add(_Route(*patterns, **lookups), name=name)
 
     def handler(self, request: httpx.Request) -> httpx.Response:
+        return self._meant()._handle(request)
+
+    async def async_handler(self, request: httpx.Request) -> httpx.Response:
+        return await self._meant()._handle_async(request)
+
+    def _meant(self) -> RelayRouter:
+        """The relay that was entered in the caller's task, else the last one of its thread, else the last one."""
+        relays = [router for router in self._mockers[0].routers if isinstance(router, RelayRouter)]
+        if len(relays) < 2:
+            return self
+        mine, thread = _entered.get(), threading.get_ident()
+        if mine is not None and mine in relays and mine._in_task:
+            return mine
+        # One that was entered outside of tasks says nothing by its context: a loop keeps that in which it was made.
+        of_thread = [router for router in relays if router._thread == thread]
+        of_tests = [router for router in of_thread if not router._in_task]
+        return next(iter([*of_tests, *([mine] if mine in relays else []), *of_thread]), self)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
         self._let_pass(request)
         if self.routes:
             try:
-                return super().handler(request)
+                with raised_as_known(request):
+                    return super().handler(request)
             except AllMockedAssertionError:
                 pass
         exchange = self._exchange(request)
@@ -79,18 +123,20 @@ class RelayRouter(MockRouter):
             return self._respond(request, exchange)
         for other in self._others():
             try:
-                return cast("httpx.Response", other.handler(request))
+                with raised_as_known(request):
+                    return cast("httpx.Response", other.handler(request))
             except AllMockedAssertionError:
                 continue
         if self._recording is not None and self._recording.episodes.forwards:
             return self._noted(request, self._recording.forward(request, _arrived(request)).send())
         raise self._unmatched(request)
 
-    async def async_handler(self, request: httpx.Request) -> httpx.Response:
+    async def _handle_async(self, request: httpx.Request) -> httpx.Response:
         self._let_pass(request)
         if self.routes:
             try:
-                return await super().async_handler(request)
+                with raised_as_known(request):
+                    return await super().async_handler(request)
             except AllMockedAssertionError:
                 pass
         exchange = self._exchange(request)
@@ -99,7 +145,8 @@ class RelayRouter(MockRouter):
             return self._respond(request, exchange)
         for other in self._others():
             try:
-                return cast("httpx.Response", await other.async_handler(request))
+                with raised_as_known(request):
+                    return cast("httpx.Response", await other.async_handler(request))
             except AllMockedAssertionError:
                 continue
         if self._recording is not None and self._recording.episodes.forwards:
@@ -107,9 +154,15 @@ class RelayRouter(MockRouter):
         raise self._unmatched(request)
 
     def _others(self) -> list[Any]:
-        """Other routers that are active: `respx_mock`, or another relay."""
-        found = [router for mocker in self._mockers for router in mocker.routers if router is not self]
-        return [_Alone(r) if isinstance(r, RelayRouter) else r for r in dict.fromkeys(found)]
+        """Other routers that are active: `respx_mock`, or another relay, if not of another thread."""
+        found = dict.fromkeys(router for mocker in self._mockers for router in list(mocker.routers))
+        others: list[Any] = []
+        for router in found:
+            if not isinstance(router, RelayRouter):
+                others.append(router)
+            elif router is not self and router._thread == self._thread:
+                others.append(_Alone(router))
+        return others
 
     def _exchange(self, request: httpx.Request) -> Exchange | None:
         if is_served(request.url.host, _port(request.url)):
@@ -156,6 +209,39 @@ class RelayRouter(MockRouter):
         return error
 
 
+_entered: ContextVar[RelayRouter | None] = ContextVar("tickertape_router", default=None)
+
+
+class _Route(Route):
+    """A route that takes the responses and exceptions of httpx2 as well as those of httpx."""
+
+    @property
+    def return_value(self) -> httpx.Response | None:
+        return super().return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        Route.return_value.fset(self, first_generation(value))  # type: ignore[attr-defined]
+
+    def __mod__(self, response: Any) -> Route:
+        return super().__mod__(first_generation(response))
+
+    def _next_side_effect(self) -> Any:
+        return first_generation(super()._next_side_effect())
+
+    def _call_side_effect(self, effect: Any, request: httpx.Request, **matched: Any) -> Any:
+        own = {"route": self} if "route" in inspect.getfullargspec(effect).args else {}
+
+        async def awaited(result: Any) -> Any:
+            return first_generation(await result)
+
+        def called(request: httpx.Request, **matched: Any) -> Any:
+            result = effect(request, **{**matched, **own})
+            return awaited(result) if inspect.isawaitable(result) else first_generation(result)
+
+        return super()._call_side_effect(called, request, **matched)
+
+
 class _Alone:
     """Another relay, asked for its own answers only: relays that ask each other would not end."""
 
@@ -189,6 +275,8 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._target = request.url.host, _port(request.url) or 80
         self._began = self._told = clock.now
         self._steps: Reply = call.reply
+        # Read once, though it be asked twice: after [DONE] openai 3 drains what it has not read.
+        self._rest = iter(call.reply[1:])
         timeout = request.extensions.get("timeout") or {}
         self._read: float | None = timeout.get("read")
 
@@ -201,19 +289,32 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
     def begin(self) -> None:
         """Wait for the head; raises when there is none."""
         first = self._steps[0]
-        self._wait(first)
-        if not isinstance(first, Head):
-            self._break(first, begun=False)
+        try:
+            self._wait(first)
+            if not isinstance(first, Head):
+                self._break(first, begun=False)
+        except BaseException:
+            self._given_up()
+            raise
 
     async def begin_async(self) -> None:
         self._asynchronous = True
         first = self._steps[0]
-        await self._wait_async(first)
-        if not isinstance(first, Head):
-            self._break(first, begun=False)
+        try:
+            await self._wait_async(first)
+            if not isinstance(first, Head):
+                self._break(first, begun=False)
+        except BaseException:
+            self._given_up()
+            raise
+
+    def _given_up(self) -> None:
+        """A client that was cancelled, or broken off, before there was anything that it could close."""
+        if self._call.ended is None:
+            self._end("left")
 
     def __iter__(self) -> Iterator[bytes]:
-        for step in self._steps[1:]:
+        for step in self._rest:
             self._wait(step)
             if isinstance(step, Data):
                 self._call.received += len(step.data)
@@ -222,7 +323,7 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
                 self._finish(step)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for step in self._steps[1:]:
+        for step in self._rest:
             await self._wait_async(step)
             if isinstance(step, Data):
                 self._call.received += len(step.data)
@@ -247,7 +348,7 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
         # Other threads may have moved the clock since: what counts is this client's own waiting.
         asked = max(self._told, self._clock.own)
         self._told = max(asked, due)
-        silent = not isinstance(step, Data | Head) and step.how == "timeout"
+        silent = _silent(step)
         if self._read is not None and (silent or due - asked > self._read):
             return asked + self._read, True
         if silent:
@@ -265,11 +366,20 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
             self._late(begun=step is not self._steps[0])
 
     async def _wait_async(self, step: Step) -> None:
+        if self._read is None and _silent(step) and self._watched():
+            # A deadline of the event loop, or another task, may end it: by an exception here.
+            await self._clock.wait_until_async(self._clock.now + _DAY)
         until, late = self._deadline(step)
         if until > self._clock.now:
             await self._clock.wait_until_async(until)
         if late:
             self._late(begun=step is not self._steps[0])
+
+    def _watched(self) -> bool:
+        """Whether there is anybody who could end a silence without end."""
+        timers = getattr(asyncio.get_running_loop(), "_scheduled", ()) if in_asyncio() else ()
+        others = isinstance(self._clock, VirtualClock) and not _alone()
+        return others or any(not timer.cancelled() for timer in timers)
 
     # -- ending -------------------------------------------------------------------------
 
@@ -301,6 +411,11 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
     def _end(self, how: Any) -> None:
         self._call.ended = how
         self._call.ended_at = self._clock.now
+        self._rest = iter(())
+
+
+def _silent(step: Step) -> bool:
+    return not isinstance(step, Data | Head) and step.how == "timeout"
 
 
 def _port(url: httpx.URL) -> int | None:

@@ -7,6 +7,8 @@ httpx maps it as it maps the real one.
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +21,7 @@ from respx.mocks import HTTPCoreMocker, Mocker
 from ._clock import in_asyncio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._wire import Ending
 
@@ -79,6 +81,58 @@ def mockers() -> tuple[type[Mocker], ...]:
 def module_of(request: httpx.Request) -> Any:
     """The module whose exceptions the client of this request expects."""
     return httpcore if FAMILY not in request.extensions else import_module(request.extensions[FAMILY])
+
+
+_TWINS = {"httpx2": "httpx", "httpcore2": "httpcore"}
+"""Of the second generation's packages, those whose classes are called the same."""
+
+
+def first_generation(value: Any) -> Any:
+    """A response, or the class of an exception, of httpx2 as httpx has it; all else as it is."""
+    if isinstance(value, type):
+        return _twin(value, _TWINS) or value
+    kind = _twin(type(value), _TWINS)
+    if kind is None or not issubclass(kind, httpx.Response):
+        return value
+    read = {"content": value.content} if value.is_stream_consumed or value.is_closed else {"stream": value.stream}
+    return httpx.Response(value.status_code, headers=value.headers.raw, extensions=value.extensions, **read)
+
+
+@contextmanager
+def raised_as_known(request: httpx.Request) -> Iterator[None]:
+    """Raise an exception of the other generation as the one of that name that the request's client knows."""
+    try:
+        yield
+    except Exception as error:
+        own = {old: new for new, old in _TWINS.items()} if FAMILY in request.extensions else _TWINS
+        kind = _twin(type(error), own)
+        if kind is None:
+            raise
+        raise kind(*error.args) from error
+
+
+def _twin(kind: type, packages: dict[str, str]) -> type | None:
+    """The class of the same name in the package that stands for the one of `kind`, or of a class it is made from."""
+    for each in kind.__mro__:
+        package = packages.get(each.__module__.partition(".")[0])
+        if package is not None:
+            twin = getattr(import_module(package), each.__name__, None)
+            if isinstance(twin, type):
+                # A status error needs a response, and is no transport's.
+                return None if issubclass(twin, httpx.HTTPStatusError) else twin
+    return None
+
+
+def in_task() -> bool:
+    """Whether the caller is a task of asyncio's or trio's."""
+    trio = sys.modules.get("trio")
+    if in_asyncio() or trio is None:
+        return in_asyncio()
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 def break_off(

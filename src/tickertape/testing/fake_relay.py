@@ -8,7 +8,9 @@ from __future__ import annotations
 import inspect
 from contextlib import ExitStack
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+import httpx
 
 from .._errors import TickertapeError
 from ._client import Client
@@ -50,7 +52,7 @@ class FakeRelay:
     `UnmatchedRequest` when a request matched nothing, even if the application
     swallowed the error, and `UnplayedError` when something was never asked for.
 
-    base_url   answer only clients of this address; by default any host
+    base_url   answer only clients of this address; by default any host. `TickertapeError` where it is none
     tapes      the folder of the project's own tapes; the built-in gallery follows it. None: that of the relay around
                this one, of `TICKERTAPE_TAPES`, or `tests/tapes`
     speed      None: virtual time, nothing waits. 1.0: as recorded. 10.0: ten times as fast
@@ -67,7 +69,7 @@ class FakeRelay:
 
     def __init__(
         self,
-        *,
+        *misplaced: NoReturn,
         base_url: str | None = None,
         tapes: str | os.PathLike[str] | None = None,
         speed: float | None = None,
@@ -80,6 +82,11 @@ class FakeRelay:
         record: Mode | None = None,
         redactor: Redactor | None = None,
     ) -> None:
+        if misplaced:
+            raise TickertapeError(
+                f"FakeRelay({misplaced[0]!r}): expected named options only; as a decorator write @FakeRelay()"
+            )
+        base_url = None if base_url is None else _address(base_url)
         self._options: dict[str, Any] = {
             "base_url": base_url,
             "tapes": tapes,
@@ -176,7 +183,7 @@ class FakeRelay:
 
     @property
     def calls(self) -> Calls:
-        """Every request that came, in order, and what it was answered."""
+        """Every request that came to the relay, in order, and what it was answered."""
         return self._relay.calls
 
     @property
@@ -234,6 +241,8 @@ class FakeRelay:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        if error is not None and (missed := self._relay.missed) and error not in missed:
+            error.add_note(f"fake_relay was asked in vain before: {missed[0]}")
         try:
             if error is None:
                 self.verify()
@@ -335,3 +344,14 @@ class FakeRelay:
     def __repr__(self) -> str:
         given = ", ".join(f"{k}={v!r}" for k, v in self._options.items() if v not in (None, (), True, 0))
         return f"FakeRelay({given})"
+
+
+def _address(base_url: str) -> str:
+    """As requests write it: scheme and host in lower case, without the scheme's own port."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise TickertapeError(f"base_url={base_url!r}: expected a URL with its scheme, such as 'https://relay.mine/v1'")
+    return f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().partition('?')[0]}"
