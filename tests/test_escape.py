@@ -815,6 +815,25 @@ def test_a_host_may_be_allowed_by_its_name(
     assert len(origin.hits) == 2
 
 
+@pytest.mark.parametrize("get", GETS.values(), ids=GETS)
+def test_where_the_tests_own_patches_lead_an_allowed_name_is_their_affair(
+    get: Any, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, connect = socket.getaddrinfo, socket.socket.connect
+
+    def resolved(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return resolve(NOWHERE if host in ("metrics.example", b"metrics.example") else host, *args, **kwargs)
+
+    def connected(sock: socket.socket, address: Any) -> None:
+        connect(sock, ("127.0.0.1", origin.port) if address[0] == NOWHERE else address)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    with FakeRelay(allow_hosts=["metrics.example:80"]):
+        assert get("http://metrics.example/") == 200
+    assert len(origin.hits) == 1
+
+
 @pytest.mark.parametrize("module", [httpx, httpx2])
 @pytest.mark.parametrize("allowed", ["metrics.example", "metrics.example:80"])
 def test_the_port_that_a_url_does_not_say_is_that_of_its_scheme(

@@ -307,7 +307,7 @@ def _heard(event: str, args: tuple[Any, ...]) -> None:
     elif _late:  # it may have come so far that there is something to patch
         _install()
         _late.difference_update([name for name in _late if _imported(name)])
-    if event in _JUDGED:
+    if event in _JUDGED and not getattr(_judged, "already", False):
         _JUDGED[event](*args)
 
 
@@ -337,12 +337,25 @@ _JUDGED: dict[str, Callable[..., None]] = {
 """Audit events, by https://docs.python.org/3/library/audit_events.html."""
 
 
+_judged = threading.local()
+"""`already`: within a call of this thread that was judged. A patch beneath may lead elsewhere: the test's own."""
+
+
+def _trusted(real: Any, *args: Any, **kwargs: Any) -> Any:
+    before, _judged.already = getattr(_judged, "already", False), True
+    try:
+        return real(*args, **kwargs)
+    finally:
+        _judged.already = before
+
+
 def _addressed(at: int, real: Any) -> Any:
     """`at` is the place of the address, or of the flags that may stand before it."""
 
     def call(self: socket.socket, *args: Any) -> Any:
         if len(args) > at and isinstance(args[-1], tuple):
             _judge_address(self, args[-1])
+            return _trusted(real, self, *args)
         return real(self, *args)
 
     return call
@@ -351,7 +364,7 @@ def _addressed(at: int, real: Any) -> Any:
 def _resolve(real: Any) -> Any:
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         _admit_name(host, port)  # another patch may be beneath, and raise no event
-        found = real(host, port, *args, **kwargs)
+        found = _trusted(real, host, port, *args, **kwargs)
         _resolved(host, port, found)
         return found
 
