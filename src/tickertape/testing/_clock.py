@@ -238,6 +238,10 @@ class _Party:
         return self._calm >= _CALM
 
 
+_drivers: WeakSet[asyncio.Handle] = WeakSet()
+"""What the clocks themselves have to run: of two relays in one loop each would take the other's for work to be done."""
+
+
 class _Loop:
     """The waiting tasks of one event loop of asyncio, and the callback that moves the clock when the loop is idle."""
 
@@ -252,7 +256,7 @@ class _Loop:
         heappush(self._waiting, (t, next(self._numbers), self._clock.now, woken))
         if self._party is None:
             self._party = _Party(self._clock, t, loop)
-            loop.call_soon(self._drive, loop, 0)
+            _drivers.add(loop.call_soon(self._drive, loop, 0))
         await woken
 
     def _drive(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
@@ -264,7 +268,7 @@ class _Loop:
             self._party = None
             return
         ready = getattr(loop, "_ready", None)
-        if ready:
+        if ready and any(handle not in _drivers for handle in ready):
             idle = 0
         elif idle < (_PASSES if ready is not None else _TURNS):
             idle += 1
@@ -272,7 +276,7 @@ class _Loop:
             idle = 0
         elif self._clock._others():
             sleep(_SAMPLE)
-        loop.call_soon(self._drive, loop, idle)
+        _drivers.add(loop.call_soon(self._drive, loop, idle))
 
     def _moved(self) -> bool:
         """Move the clock to the next time, if it is this loop's turn, and wake who waited for it."""
@@ -322,7 +326,7 @@ class RealClock:
             sleep(left / self._speed)
 
     async def wait_until_async(self, t: float) -> None:
-        """Wait in a task; until `inf`: until cancelled, or until no timer is left that could do it."""
+        """Wait in a task; until `inf`: until cancelled, or until no deadline is left that could do it."""
         if t == inf:
             while in_asyncio() and _timers(asyncio.get_running_loop()):
                 await asyncio_sleep(_PATIENCE)

@@ -6,17 +6,16 @@ through a reply: waiting, the client's own timeouts, and what a socket would rai
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from contextvars import ContextVar
+from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import httpx
 from respx.models import AllMockedAssertionError, PassThrough, Route
 from respx.router import MockRouter
 
-from ._clock import VirtualClock, _alone, in_asyncio
 from ._endpoints import answer
 from ._errors import EndlessWait
 from ._guard import is_served, port_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from respx.mocks import Mocker
     from respx.patterns import Pattern
 
-    from ._clock import RealClock
+    from ._clock import RealClock, VirtualClock
     from ._guard import Allowed
     from ._journal import Call
     from ._recording import Recording
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
     from ._wire import Ending, Reply, Step
 
 
+_ROUNDING = 1e-9
+"""Seconds by which sums of floats may be over a timeout that they are to keep."""
+
 _lock = threading.Lock()
 """respx's mockers are classes, one set of patches for all routers."""
-
-_DAY = 86400.0
-"""Virtual seconds after which nobody is expected to end a silence any more."""
 
 
 class RelayRouter(MockRouter):
@@ -349,7 +348,7 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
         asked = max(self._told, self._clock.own)
         self._told = max(asked, due)
         silent = _silent(step)
-        if self._read is not None and (silent or due - asked > self._read):
+        if self._read is not None and (silent or due - asked > self._read + _ROUNDING):
             return asked + self._read, True
         if silent:
             self._end("hang")
@@ -366,20 +365,14 @@ class Exchange(httpx.SyncByteStream, httpx.AsyncByteStream):
             self._late(begun=step is not self._steps[0])
 
     async def _wait_async(self, step: Step) -> None:
-        if self._read is None and _silent(step) and self._watched():
+        if self._read is None and _silent(step):
             # A deadline of the event loop, or another task, may end it: by an exception here.
-            await self._clock.wait_until_async(self._clock.now + _DAY)
+            await self._clock.wait_until_async(inf)
         until, late = self._deadline(step)
         if until > self._clock.now:
             await self._clock.wait_until_async(until)
         if late:
             self._late(begun=step is not self._steps[0])
-
-    def _watched(self) -> bool:
-        """Whether there is anybody who could end a silence without end."""
-        timers = getattr(asyncio.get_running_loop(), "_scheduled", ()) if in_asyncio() else ()
-        others = isinstance(self._clock, VirtualClock) and not _alone()
-        return others or any(not timer.cancelled() for timer in timers)
 
     # -- ending -------------------------------------------------------------------------
 
