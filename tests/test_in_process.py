@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import inspect
 import threading
@@ -260,6 +261,60 @@ def test_a_response_of_either_generation_answers_both(client: Any, given: Any) -
 
 
 # -- entering and leaving -----------------------------------------------------------------
+
+
+def test_an_error_on_its_way_out_is_told_the_seed_and_what_was_asked() -> None:
+    def application() -> None:
+        with httpx.Client() as client:
+            ask(client, timeout=60)
+            with contextlib.suppress(BaseException):
+                client.get("https://other.example/unknown")
+        raise KeyError("of the application")
+
+    with pytest.raises(KeyError) as raised, FakeRelay(seed=7, tape="gpt-image-1.5/cat-drinking-milk"):
+        application()
+    (note,) = raised.value.__notes__
+    assert note.startswith("fake relay: FakeRelay(seed=7) draws the same again\n")
+    assert "POST /v1/chat/completions" in note
+    assert "UnmatchedRequest: GET https://other.example/unknown matches nothing that was played" in note
+
+
+def test_what_leaving_raises_is_told_the_same() -> None:
+    with pytest.raises(UnplayedError) as raised, FakeRelay(seed=9) as relay:
+        relay.play(Scenario.image("a cat"))
+    assert raised.value.__notes__ == ["fake relay: FakeRelay(seed=9) draws the same again\nno calls"]
+
+
+def test_a_tape_that_a_relay_is_made_with_is_played_first() -> None:
+    for first in ("gpt-image-1.5/cat-drinking-milk", Scenario.image("a cat")):
+        with FakeRelay(tape=first) as relay:
+            relay.play(Scenario.image("a dog"), optional=True)
+            with httpx.Client() as client:
+                ask(client, timeout=60)
+        assert relay.calls.last.answer in ("tape gpt-image-1.5/cat-drinking-milk", "Scenario.image('a cat')")
+
+
+def test_a_decorated_object_that_is_called_asynchronously_is_answered_while_it_runs() -> None:
+    class Job:
+        async def __call__(self, fake_relay: FakeRelay) -> int:
+            fake_relay.play(Scenario.image("a cat"))
+            async with httpx.AsyncClient() as client:
+                return int((await ask(client, timeout=60)).status_code)
+
+    decorated: Any = FakeRelay()(Job())
+    assert asyncio.run(decorated()) == 200
+
+
+def test_a_function_that_returns_a_coroutine_is_no_coroutine_function() -> None:
+    async def work() -> None:
+        raise AssertionError("it ran")
+
+    @FakeRelay()
+    def begin() -> Any:
+        return work()
+
+    with pytest.raises(TickertapeError, match="returned a coroutine; decorate the coroutine function itself"):
+        begin()
 
 
 def test_it_is_an_async_context_manager() -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .drift import Change
     from .faults import Fault
     from .redaction import Redactor
+    from .scenario import Scenario
+    from .tape import Tape
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,7 +63,8 @@ class FakeRelay:
     strict     whether plays that nothing asked for fail the test
     allow_hosts  "host" or "host:port" that may be reached: a server of the test itself, say
     patch_time   make the client's sleeps virtual as well (virtual time only)
-    tape       with `record`: the tape that is replayed and recorded, by its name in `tapes`, or its path
+    tape       what is played first, as by `play()`; with `record` the tape that is replayed and recorded, by its
+               name in `tapes`, or its path
     record     "none", "once", "new_episodes" or "rewrite": what is asked of the real relay, and kept on
                `tape` when all went well. While it may be asked, time is real. None: no tape of its own
     redactor   with `record`: one with rules of your own, such as `Redactor.configured()`
@@ -78,7 +81,7 @@ class FakeRelay:
         strict: bool = True,
         allow_hosts: str | Iterable[str] = (),
         patch_time: bool = True,
-        tape: str | os.PathLike[str] | None = None,
+        tape: str | os.PathLike[str] | Tape | Scenario | None = None,
         record: Mode | None = None,
         redactor: Redactor | None = None,
     ) -> None:
@@ -234,6 +237,8 @@ class FakeRelay:
             stack.enter_context(entered(lambda: self._options["tapes"]))
             if isinstance(self.clock, VirtualClock) and self._options["patch_time"]:
                 stack.enter_context(self.clock.patched())
+            if self._options["tape"] is not None and self._recording is None:
+                self.play(self._options["tape"])
             self._stack = stack.pop_all()
         return self
 
@@ -241,15 +246,22 @@ class FakeRelay:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-        if error is not None and (missed := self._relay.missed) and error not in missed:
-            error.add_note(f"fake_relay was asked in vain before: {missed[0]}")
         try:
             if error is None:
                 self.verify()
-        except BaseException:
+        except BaseException as found:
+            found.add_note(self._told(found))
             self.keep(passed=False)
             raise
+        if error is not None:
+            error.add_note(self._told(error))
         self.keep(passed=error is None)
+
+    def _told(self, error: BaseException) -> str:
+        """What a failure report tells of the relay: its seed, what it was asked, and what it was asked in vain."""
+        missed = self.unmatched
+        told = [f"{type(missed[0]).__name__}: {missed[0]}"] if missed and error not in missed else []
+        return "\n".join((f"fake relay: FakeRelay(seed={self.seed}) draws the same again", str(self.calls), *told))
 
     def close(self) -> None:
         """Stop answering, without judging. Calls stay to be read."""
@@ -309,7 +321,7 @@ class FakeRelay:
             return made
 
         wrapped: Any
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
 
             async def wrapped(*args: Any, **kwargs: Any) -> Any:
                 with relay(kwargs):
@@ -332,7 +344,14 @@ class FakeRelay:
 
             def wrapped(*args: Any, **kwargs: Any) -> Any:
                 with relay(kwargs):
-                    return function(*args, **kwargs)
+                    result = function(*args, **kwargs)
+                    if inspect.iscoroutine(result):  # it would run when the relay is gone, and reach the network
+                        result.close()
+                        raise TickertapeError(
+                            f"@FakeRelay() on {function.__name__}: it is no coroutine function and returned a "
+                            "coroutine; decorate the coroutine function itself"
+                        )
+                    return result
 
         wrapped = wraps(function)(wrapped)
         if wants:  # pytest must not look for a fixture that the decorator gives
