@@ -19,7 +19,8 @@ PYTEST = ("pytest-asyncio>=1.2", "pytest-timeout>=2.4", "pytest-xdist>=3.8")
 
 CLIENTS = {
     "openai3": ("openai>=3",),
-    "openai2": ("openai==2.54.0", "trio"),
+    # With it the older respx that we support: it takes none newer than 0.22.
+    "openai2": ("openai==2.54.0", "openai-responses", "trio"),
     "langchain": ("langchain-openai",),
     "pydantic_ai": ("pydantic-ai-slim[openai]",),
     "httpx_only": (),
@@ -53,8 +54,7 @@ for _name, _requirements in CLIENTS.items():
 
 RIVALS = {
     "openai3": ("openai>=3", "httpx2-pytest", "vcrpy"),
-    # openai-responses wants a respx older than ours, and cannot be here.
-    "openai2": ("openai==2.54.0", "pytest-httpx", "vcrpy"),
+    "openai2": ("openai==2.54.0", "openai-responses", "pytest-httpx", "vcrpy"),
 }
 
 

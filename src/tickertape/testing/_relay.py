@@ -476,7 +476,7 @@ class Relay:
         if play.source is None:  # a fault, which breaks the answer of the play behind it
             behind = self._first(call, failures=False)
             source = behind.source if behind is not None else None
-            source = source or Scenario.image(call.prompt or "a picture")
+            source = source or Scenario.image(call.prompt).progress(14, 48)
             index = behind.chat if behind is not None and isinstance(source, Tape) else 0
             reply = self._reply(play, source, call, None, index)
         else:

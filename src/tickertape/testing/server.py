@@ -25,6 +25,7 @@ from .._errors import TickertapeError
 from . import _guard
 from ._app import app
 from ._gallery import entered
+from ._script import dialect_of
 from ._session import Options, Session, Sessions
 from ._transport import Connection
 from .scenario import DEFAULTS, Scenario
@@ -385,15 +386,15 @@ def _scenarios(name: str | None) -> Fallback:
         from ._journal import Call
 
         call = Call(0, 0.0, request, "chat")
-        model = call.model if name is None and call.model in Scenario.dialects() else None
+        model = call.model if name is None and dialect_of(call.model) is not None else None
         return scenario_of(model or name or "image", call.prompt)
 
     return fallback
 
 
 def scenario_of(name: str, prompt: str) -> Scenario:
-    """The scenario of a kind (`image`, `video`, `audio`) or of a dialect. Raises `ScenarioError`."""
+    """The scenario of a kind (`image`, `video`, `audio`), or of a dialect or a model. Raises `ScenarioError`."""
     if name in DEFAULTS:
         return Scenario._begin(name, prompt, 1)  # type: ignore[arg-type]
-    kind = next((kind for kind in DEFAULTS if name in Scenario.dialects(kind)), "image")
+    kind = next((kind for kind in DEFAULTS if dialect_of(name) in Scenario.dialects(kind)), "image")
     return Scenario._begin(kind, prompt, 1).dialect(name)  # type: ignore[arg-type]
