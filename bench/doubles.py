@@ -364,7 +364,7 @@ def startup(rounds: int) -> dict[str, tuple[float, float, float]]:
         with open(os.path.join(folder, "empty_plugin.py"), "w") as file:
             file.write('"""Nothing."""\n')
         for name, arguments in commands.items():
-            ways = ([], ["-p", "tickertape.plugin"], ["-p", "empty_plugin"])
+            ways: tuple[list[str], ...] = ([], ["-p", "tickertape.plugin"], ["-p", "empty_plugin"])
             rows = [[spent(*arguments, *way) for way in ways] for _ in range(rounds + 1)][1:]  # the first compiles
             added = [statistics.median(row[at] - row[0] for row in rows) for at in (1, 2)]
             measured[name] = (statistics.median(row[0] for row in rows), added[0], added[1])
