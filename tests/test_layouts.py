@@ -119,12 +119,93 @@ def test_quote_marks_around_a_reason_are_taken_off(reason: str, events_of: Event
         ("'it's broken'", "it's broken"),
         ('"He said "no""', 'He said "no"'),
         ("`a` or `b`", "`a` or `b`"),
+        ('"a" or "b"', '"a" or "b"'),
+        ("“a” 或 “b”", "“a” 或 “b”"),
+        ("“「猫」违规”", "「猫」违规"),
+        ("【审核】未通过", "【审核】未通过"),
+        ("「猫」违规", "「猫」违规"),
+        ("「猫」和「狗」", "「猫」和「狗」"),
+        ("**blocked** now", "**blocked** now"),
+        ("now **blocked**", "now **blocked**"),
+        ("**blocked**", "blocked"),
+        ("_blocked_ now", "_blocked_ now"),
     ],
 )
 def test_only_the_outer_quote_marks_are_taken_off(reason: str, message: str, events_of: EventsOf) -> None:
     error = task(events_of, f"> 生成失败: {reason}\n").error
     assert error is not None
     assert error.message == message
+
+
+@pytest.mark.parametrize(
+    "text", ["**生成失败：审核**", "**生成失败：**审核", "**生成失败**：审核", "生成失败：**审核**"]
+)
+def test_emphasis_that_began_at_the_failure_word_is_no_part_of_its_message(text: str, events_of: EventsOf) -> None:
+    assert task(events_of, f"> {text}\n").error == tickertape.TaskError("unknown", None, "审核")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "failed after retrying 3 times",
+        "failed after 3 retry attempts",
+        "自动重试失败",
+        "重试 3 次后仍失败",
+        "重试 10 次后仍失败",
+        "重试失败",
+        "已重试 1 次",
+        "不再自动重试",
+        "all retries exhausted",
+        "giving up after 3 retries",
+        "请求太多，请 30 秒后重试",
+        "建议 30 秒后重试",
+    ],
+)
+def test_a_failure_whose_retries_are_over_is_one(reason: str, events_of: EventsOf) -> None:
+    for failure in (
+        f"> 生成失败: {reason}\n",
+        f"> Generation failed: {reason}\n",
+        f"> ❌ 生成失败 > 失败原因：{reason}\n",
+    ):
+        read = task(events_of, failure)
+        assert read.status == "failed"
+        assert read.error is not None
+        assert read.error.message == reason
+
+
+@pytest.mark.parametrize(
+    "line", ["自动重试失败", "多次重试后仍然失败", "重试次数已用完", "All retries failed", "Retry failed"]
+)
+def test_a_retry_that_failed_is_a_failure_and_its_own_message(line: str, events_of: EventsOf) -> None:
+    for mark in ("> ", "> ❌ ", ""):
+        assert task(events_of, f"{mark}{line}\n").error == tickertape.TaskError("unknown", None, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "正在重试",
+        "第 1 次重试",
+        "第 1 次重试失败，正在重试",
+        "生成失败，正在重试",
+        "生成失败: 重试失败，正在重试",
+        "生成失败，请稍候，正在重试",
+        "生成失败，将在 5 秒后重试",
+        "将在 5 秒后重试",
+        "将在 10s 后自动重试...",
+        "Retrying (1/3)",
+        "Generation failed: retrying (1/3)",
+    ],
+)
+def test_a_notice_that_it_retries_is_no_verdict_and_no_prose(line: str, events_of: EventsOf) -> None:
+    for mark in ("> ", "> ❌ ", ""):
+        read = task(events_of, f"{mark}{line}\n")
+        assert (read.status, read.error) == ("incomplete", None)
+
+
+def test_a_time_that_is_none_of_a_retry_is_prose(events_of: EventsOf) -> None:
+    for line in ("将在 5 分钟内完成", "将在明天"):
+        assert [type(event).__name__ for event in events_of(f"{line}\n")] == ["Text", "LineEnd"]
 
 
 def test_a_reason_may_come_before_the_failure(events_of: EventsOf) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import events as ev
 from ._media import media_kind
 from ._phrases import DIGITS, MARKS, phrase_event
+from ._quotes import reopened, unemphasized
 
 if TYPE_CHECKING:
     from ._machine import Builder, Machine
@@ -156,18 +157,18 @@ class Builders:
         return None
 
     def failed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        reason = _reason(children)
+        reason = _reason(machine.text(end), children)
         if reason and self._retries(reason):
             return ev.Retrying(start, end, machine.text(end))
         return ev.Failed(start, end, children[-1], reason)
 
     def refused(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         rest = children.pop()[0] if type(children[-1]) is tuple else ""
-        return ev.Failed(start, end, "", (children[0] + rest).strip().strip("*").strip())
+        return ev.Failed(start, end, "", unemphasized(children[0] + rest))
 
     def reason(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        reason = _reason(children)
-        return ev.Reason(start, end, machine.text(end), children[0], reason)
+        text = machine.text(end)
+        return ev.Reason(start, end, text, children[0], _reason(text, children))
 
     def rest(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str]:
         return (children[0],)
@@ -288,7 +289,16 @@ class Builders:
         return "video" if "VIDEO_LABEL" in says else "image"
 
     def _retries(self, reason: str) -> bool:
-        return "RETRY_NOTICE" in self._says("message_words", reason)
+        """Whether a failure's reason says that it retries. What is said last counts: `重试失败，正在重试`."""
+        retries = asked = False
+        for name, _ in self._grammar.spot("message_words", reason):
+            if name == "RETRY_NOTICE":
+                retries = not asked
+            elif name == "GIVEN_UP":
+                retries = False
+            elif name in ("ASKED", "BREAK"):
+                asked = name == "ASKED"
+        return retries
 
 
 def _no_constant(name: str) -> None:
@@ -302,11 +312,12 @@ def _progress(machine: Machine, start: int, end: int, number: str, preview_url: 
     return ev.Progress(start, end, float(number) if "." in number else int(number), label, preview_url)
 
 
-def _reason(children: list[Any]) -> str | None:
-    if type(children[-1]) is tuple:
-        (text,) = children.pop()
-        return text.strip().strip("*").strip() or None
-    return None
+def _reason(span: str, children: list[Any]) -> str | None:
+    """What a failure says: the end of its span, if it says anything."""
+    if type(children[-1]) is not tuple:
+        return None
+    (text,) = children.pop()
+    return unemphasized(reopened(span.removesuffix(text), text)) or None
 
 
 def _unescape(value: str) -> str:

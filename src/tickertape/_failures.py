@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ._quotes import unquoted
 from .task import TaskError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Failures:
 
     def told(self, failure_word: str, reason: str) -> TaskError:
         """A failure told in the text itself, by its word and what follows it."""
-        message = _unquoted(self._without_request_id(reason)) or failure_word
+        message = unquoted(self._without_request_id(reason)) or failure_word
         word = message.replace("_", "")
         code = message if word.isascii() and word.isalpha() and message.islower() else None
         category = self.category(message, None, None)
@@ -141,17 +142,3 @@ def _stands_alone(found: Sequence[tuple[str, str]], at: int) -> bool:
         return False
     follows = at + 2 if after[0] == " " else at + 1
     return follows >= len(found) or found[follows][0] != "UNIT"
-
-
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "【": "】", "`": "`"}
-
-
-def _unquoted(message: str) -> str:
-    """Without the quote marks around it, and the stop behind them."""
-    opening, inside = message[:1], message[1:].rstrip("。.")
-    if (closing := _QUOTES.get(opening)) and inside.endswith(closing) and not (opening == "`" and "`" in inside[:-1]):
-        return inside[:-1].strip()  # but of backticks, which may be a fence, or several words of code
-    # An opening mark is read as punctuation after the failure word.
-    if message[-1:] in "」』】" and not any(mark in message for mark in "「『【"):
-        return message[:-1].strip()
-    return message
