@@ -237,6 +237,53 @@ def test_a_number_is_a_status_where_it_counts_nothing_and_is_part_of_nothing(mes
     assert error.category == category
 
 
+# -- a refusal ----------------------------------------------------------------------------------------
+
+REFUSALS = [
+    "Sorry, see [our policy](https://openai.com/policies).",
+    "See [a](https://a.example/), [b](https://b.example/) (and [c](https://c.example/))!",
+    "**[Our policy](https://a.example/)** says no.",
+    "I can't draw that. Here is a better prompt:\n```\nA cat > a dog\n```\nShall I use it?",
+    "```text\nA cat\n```\nShall I use it?",
+    'I can\'t draw that. Shall I use this?\n```json\n{"prompt": "a cat"}\n```\nIt has no dog.',
+    "No.\n\n---\n\n**Try again** later.",
+    "Two ways:\n\n- a cat\n  - with a hat\n- a dog",
+    "|was|is|\n|---|---|\n|a|b|\nShall I?",
+    "The width must be > 512, not <512>",
+    "No, see https://a.example/rules\nhttps://b.example/rules",
+]
+
+
+@pytest.mark.parametrize("prose", REFUSALS)
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "",
+        '```json\n{"prompt": "y"}\n```\n\n',
+        '{"prompt": "y"}\n',
+        '```json\n{"prompt": "y\n```\n',
+        '{"prompt": "y"}\n\n---\n\n',
+    ],
+    ids=["none", "fenced", "bare", "broken", "and a line"],
+)
+def test_a_refusal_is_told_as_the_model_wrote_it_without_the_echo(echo: str, prose: str, events_of: EventsOf) -> None:
+    if not echo and '"prompt"' in prose:
+        return  # then that is the echo
+    read = task(events_of, echo + prose + "\n")
+    assert (read.status, read.error) == ("failed", tickertape.TaskError("text_only", None, prose))
+    for pieces in (list(echo + prose), [echo + prose]):
+        parser = tickertape.Parser(history=False)
+        for piece in pieces:
+            parser.feed(piece)
+        parser.close()
+        assert parser.task.error == read.error
+
+
+@pytest.mark.parametrize("text", ["---\n", "```\nA cat\n```\n", "|a|b|\n", "> ✅ 已接收到参数\n\n---\n"])
+def test_what_holds_no_words_of_a_model_is_no_refusal(text: str, events_of: EventsOf) -> None:
+    assert task(events_of, text).status == "incomplete"
+
+
 # -- progress -----------------------------------------------------------------------------------------
 
 

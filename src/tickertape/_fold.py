@@ -72,6 +72,7 @@ class Fold:
         self._ids: dict[str, str] = {}
         self._parameters: dict[str, Any] | None = None
         self._echoed = False  # a parameter object was seen, valid or not
+        self._fenced = False  # and the fence that it stands in is still open
         self._stages: list[str] = []
         self._progress: list[float] = []
         self._links: dict[str, str] = {}
@@ -82,6 +83,7 @@ class Fold:
         self._downloads: set[str] = set()
         self._previews: dict[str, None] = {}
         self._prose: list[str] = []
+        self._spoke = False  # whether it holds words, and not marks and fences alone
         self._succeeded = False
         self._failed = False
         self._reasoned = False  # the last failure was told by its reason alone
@@ -92,7 +94,7 @@ class Fold:
         self._preview = False  # under a line that says preview
         self._preview_twin = False  # right after a preview link
         self._retrying = False
-        self._url: tuple[str, bool] | None = None  # a bare URL whose line has not ended
+        self._url: tuple[str, bool, str] | None = None  # a bare URL whose line has not ended
         self._element: tuple[ev.Kind, str | None] = ("video", None)
         self.envelope: Envelope | None = None
         self.told: TaskError | None = None
@@ -109,7 +111,7 @@ class Fold:
                 if medium is not None:
                     media.append(medium)
                 else:
-                    prose += self._url[0]
+                    prose += self._url[2]
         error = self._error
         if self._message is not None:
             error = self._failures.told(self._message.failure_word, self._message.reason())
@@ -122,7 +124,7 @@ class Fold:
             status = "completed"
         elif not closed:
             status = "in_progress" if self._progress or any(s != "queued" for s in self._stages) else "queued"
-        elif prose.strip() and not (self._task_id or self._stages or self._progress):
+        elif self.listening and (self._spoke or self._url is not None):
             status, error = "failed", self._failures.text_only(prose)
         else:
             status = "incomplete"
@@ -147,7 +149,14 @@ class Fold:
 
     # -- events ------------------------------------------------------------------------
 
-    def add(self, event: ev.Event) -> None:
+    @property
+    def listening(self) -> bool:
+        """Whether prose may still be all there is, and so the message of a refusal."""
+        seen = self._task_id or self._stages or self._progress or self._media
+        return not (seen or self._failed or self._succeeded)
+
+    def add(self, event: ev.Event, text: str = "") -> None:
+        """Add an event; with the text of its span while `listening`, where the event does not carry it."""
         if self._message is not None and not self._goes_on(event):
             self._error = self._failures.told(self._message.failure_word, self._message.reason())
             self._message = None
@@ -159,19 +168,21 @@ class Fold:
         match event:
             case ev.LineEnd():
                 if self._prose:
-                    self._say("\n")
+                    self._say(_line(text))
                 self._preview_twin = False
-            case ev.Text(text=text):
-                self._say(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+            case ev.Text(text=words):
+                self._speak(words)
             case ev.Unknown(malformed=True):
                 pass
-            case ev.Unknown(text=text):
-                self._say(text if self._prose and self._prose[-1] != "\n" else text.lstrip(" \t>"))
+            case ev.Unknown(text=words):
+                self._speak(words)
                 self._preview = False
-            case ev.Parameters(value=value):
-                self._object(value)
-            case ev.Code():
-                pass
+            case ev.Parameters(text=echo, value=value):
+                self._object(value, echo)
+            case ev.Code(text=code):
+                if not self._fenced:
+                    self._say(code)
+                self._fenced = False
             case ev.TaskId(value=value):
                 self._task_id = value
             case ev.Identifier(name=name, value=value):
@@ -205,16 +216,19 @@ class Fold:
                 self._preview = True
             case ev.Notice(kind="final"):
                 self._preview = False
+            case ev.Notice(kind="notice", text=line):
+                if not line.lstrip().startswith(">"):  # a model's table, not a relay's line
+                    self._say(line)
             case ev.Notice():
                 pass
             case ev.Image(alt=alt, url=url):
                 self._image(alt, url)
             case ev.Link():
-                self._link(event)
+                self._link(event, text)
             case ev.Url(url=url):
                 follows = isinstance(self._last, ev.Completed | ev.Progress)
                 if follows or self._last is None or isinstance(self._last, ev.LineEnd):
-                    self._url = url, follows
+                    self._url = url, follows, text
             case ev.Element():
                 self._html(event)
         if not isinstance(event, ev.LineEnd | ev.Image):
@@ -253,12 +267,15 @@ class Fold:
                 return message.add(text, fence=True)
         return False
 
-    def _object(self, value: dict[str, Any] | None) -> None:
+    def _object(self, value: dict[str, Any] | None, text: str) -> None:
         if value is not None and ("status" in value or "error" in value):
             self._outcome(value)
         elif not self._echoed:
             self._echoed = True
             self._parameters = value
+            self._fenced = "`" in text.partition("{")[0] and not text.endswith("`")
+        else:
+            self._say(text)
 
     def _outcome(self, value: dict[str, Any]) -> None:
         from ._poll import read_outcome  # which needs media_kind from here
@@ -289,7 +306,7 @@ class Fold:
         medium = self._result("image", url, alt)
         self._cover = None if known else medium
 
-    def _link(self, link: ev.Link) -> None:
+    def _link(self, link: ev.Link, text: str) -> None:
         url, role = link.url, link.role
         kind = self._kind(url)
         if not link.label and isinstance(self._last, ev.Progress):
@@ -311,17 +328,26 @@ class Fold:
         elif role == "watch" and kind is None:
             kind = "video"
         if kind is None:
-            self._say(f"[{link.label}]({url})")
+            self._speak(text)
             return
         # A label before the link stands between it and an image: no cover.
         self._result(kind, url, link.label, poster=self._cover if link.kind is None else None)
 
-    def _say(self, prose: str) -> None:
-        """Keep prose for as long as it may be all there is: it is then the message of a refusal."""
-        if self._task_id or self._stages or self._progress:
+    def _speak(self, words: str) -> None:
+        self._say(words)
+        self._spoke = True
+
+    def _say(self, text: str) -> None:
+        """Keep prose, as it was written but for the quote marks before it, for as long as it may be all there is."""
+        if not self.listening:
             self._prose.clear()
-        else:
-            self._prose.append(prose)
+            return
+        if not self._prose or self._prose[-1].endswith("\n"):
+            unquoted = text.lstrip(" \t")
+            if unquoted.startswith(">") or not self._prose:
+                text = unquoted.lstrip(" \t>")
+        if text:
+            self._prose.append(text)
 
     def _html(self, element: ev.Element) -> None:
         name = element.name
@@ -340,14 +366,14 @@ class Fold:
     def _settle_url(self, event: ev.Event) -> None:
         """A URL counts when it is all of its line, or follows a status on its line."""
         assert self._url is not None
-        url, follows = self._url
+        url, follows, text = self._url
         if (follows or isinstance(event, ev.LineEnd)) and (medium := self._bare(url)) is not None:
             if self._preview:
                 self._previews[url] = None
             else:
                 self._result(medium.kind, url, "")
         else:
-            self._say(url)
+            self._speak(text)
         self._url = None
 
     def _bare(self, url: str) -> _Medium | None:
@@ -449,3 +475,14 @@ class Fold:
     def _kind(self, url: str) -> ev.Kind | None:
         """What a URL's path, or a `data:` URL's media type, says it is."""
         return media_kind(self._grammar, url)
+
+
+_LINE_ENDS = ("\\r\\n", "\\n", "\r\n", "\n", "\r")
+
+
+def _line(text: str) -> str:
+    """The text of a line's end with a newline for whatever ended it."""
+    for end in _LINE_ENDS:
+        if text.endswith(end):
+            return text.removesuffix(end) + "\n"
+    return text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import ParserClosed, UnknownLine
 from ._fold import Fold
+from .events import LineEnd, Link, Url
 from .grammar import Grammar
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Parser:
         self._history = history
         self._text: list[str] = []
         self._events: list[Event] = []
+        self._recent: list[str] | None = []  # the text from the last event on, while it may be prose
         self._closed = False
         self._task: Task | None = None
 
@@ -56,6 +58,8 @@ class Parser:
             raise ParserClosed("feed() after close(): a parser reads one message, make a new Parser for the next")
         if self._history:
             self._text.append(text)
+        if self._recent is not None:
+            self._recent.append(text)
         return self._take(self._machine.feed(text))
 
     def close(self) -> list[Event]:
@@ -87,12 +91,26 @@ class Parser:
 
     def _take(self, events: list[Event]) -> list[Event]:
         if events:
-            for event in events:
-                self._fold.add(event)
+            if self._recent is None:
+                for event in events:
+                    self._fold.add(event)
+            else:
+                self._tell(events, self._recent)
             if self._history:
                 self._events += events
         self._task = None
         return events
+
+    def _tell(self, events: list[Event], recent: list[str]) -> None:
+        """Tell the fold events with the text of those that do not carry their own."""
+        fold, start, joined = self._fold, events[0].start, ""
+        for event in events:
+            text = ""
+            if isinstance(event, LineEnd | Link | Url) and fold.listening:
+                joined = joined or "".join(recent)
+                text = joined[event.start - start : event.end - start]
+            fold.add(event, text)
+        self._recent = [(joined or "".join(recent))[events[-1].end - start :]] if fold.listening else None
 
 
 def parse(content: str, *, closed: bool = True, strict: bool = False, grammar: Grammar | None = None) -> Task:
