@@ -247,7 +247,7 @@ REFUSALS = [
     "```text\nA cat\n```\nShall I use it?",
     'I can\'t draw that. Shall I use this?\n```json\n{"prompt": "a cat"}\n```\nIt has no dog.',
     "No.\n\n---\n\n**Try again** later.",
-    "Two ways:\n\n- a cat\n  - with a hat\n- a dog",
+    "Two ways:\n\n- a cat\n- a dog",
     "|was|is|\n|---|---|\n|a|b|\nShall I?",
     "The width must be > 512, not <512>",
     "No, see https://a.example/rules\nhttps://b.example/rules",
@@ -326,6 +326,52 @@ def test_downloads_of_films_are_matched_by_number(play: str, save: str, events_o
     assert [(each.url[-5:], each.download_url) for each in read.results] == [
         (f"{n}.mp4", f"https://r.example/file/{n}0.mp4") for n in (1, 2)
     ]
+
+
+@pytest.mark.parametrize(
+    ("play", "save"),
+    [
+        ("视频{}: [播放]", "下载{}: [点击]"),
+        ("视频 {}：[播放]", "下载 {}：[点击这里]"),
+        ("音频{}🎧: [点击播放]", "**下载{}**: [点击]"),
+        ("Video {}: [Play]", "Download {}: [Click here]"),
+        ("[播放{}]", "下载链接{}: [点击]"),
+        ("视频{}: [播放]", "[下载{}]"),
+        ("图片{}: ![]", "下载{}: [点击]"),
+        ("![图{}]", "下载{}: [点击]"),
+        ("![图片 {}]", "⏬ 下载{}: ![下载]"),
+    ],
+)
+def test_downloads_are_matched_by_the_number_of_a_label_before_the_link(
+    play: str, save: str, events_of: EventsOf
+) -> None:
+    lines = [f"{play.format(n)}(https://r.example/item/{n * 7})" for n in (1, 2, 3)]
+    lines += [f"{save.format(n)}(https://r.example/file/{n * 9})" for n in (2, 1, 3)]
+    read = task(events_of, "\n".join(lines))
+    assert [(each.url, each.download_url) for each in read.results] == [
+        (f"https://r.example/item/{n * 7}", f"https://r.example/file/{n * 9}") for n in (1, 2, 3)
+    ]
+    assert events_of(tickertape.render(read.events)) != []
+    again = tickertape.parse(tickertape.render(read.events))
+    assert again.results == read.results
+    assert [getattr(event, "before", None) for event in again.events] == [
+        getattr(event, "before", None) for event in read.events
+    ]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n> 生成完成 ✅\n", "\r\n", "\\n> 生成完成"])
+@pytest.mark.parametrize("name", ["a_(1.png", "(a.png", "a(b)_(c.png", "a_(.png"])
+def test_a_bracket_that_stays_open_in_a_url_loses_no_image(name: str, end: str, events_of: EventsOf) -> None:
+    url = f"https://r.example/{name}"
+    assert [each.url for each in task(events_of, f"![a]({url}){end}").results] == [url]
+    film = url.replace(".png", ".mp4")
+    assert [each.url for each in task(events_of, f"[在线播放]({film}){end}").results] == [film]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n> 排队中"])
+def test_a_url_that_broke_off_is_no_result_although_a_bracket_closed_in_it(end: str, events_of: EventsOf) -> None:
+    for broken in ("![a](https://r.example/(1)", "![a](https://r.example/a.png", "[在线播放](https://r.example/(1)"):
+        assert task(events_of, broken + end).results == ()
 
 
 # -- the envelope -------------------------------------------------------------------------------------

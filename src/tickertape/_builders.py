@@ -201,28 +201,48 @@ class Builders:
     def destination(self, machine: Machine, start: int, end: int, children: list[Any]) -> str:
         return "".join(children).strip()
 
+    torn_destination = destination
+
     def label(self, machine: Machine, start: int, end: int, children: list[Any]) -> str:
         return "".join(children)
 
-    def outer_label(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[ev.Kind | None]:
-        return (self._kind(children[0]),)
+    def outer_label(self, machine: Machine, start: int, end: int, children: list[Any]) -> tuple[str]:
+        return ("".join(children),)
 
     def image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        (before,) = children.pop(0) if type(children[0]) is tuple else (None,)
         alt, url = children[0] if len(children) > 1 else "", children[-1]
         # ![45%](…) is [45%](…); so is a 100 right after a tick.
         if (alt.endswith("%") and alt[:-1].isdecimal()) or (alt == "100" and start == machine.ticked):
             return _progress(machine, start, end, alt.removesuffix("%"), url)
         machine.delivered = True
-        return ev.Image(start, end, alt, url)
+        return ev.Image(start, end, alt, url, before)
+
+    labelled_image = image
+
+    def torn_image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return self._torn(machine, end, children, self.image)
+
+    def torn_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        return self._torn(machine, end, children, self.link)
+
+    def _torn(self, machine: Machine, end: int, children: list[Any], build: Builder) -> ev.Event:
+        """What its line ended, and the line's end; malformed where no more than a piece of its URL had arrived."""
+        start = machine.emitted
+        at = start + machine.text(end).rindex(")") + 1
+        children[-1] = children[-1].removesuffix(")")
+        whole = media_kind(self._grammar, children[-1]) is not None
+        machine.emit(build(machine, start, at, children) if whole else self.malformed(machine, start, at, []))
+        return ev.LineEnd(at, end)
 
     def link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         if len(children) > 1 and children[0].strip(_EMPHASIS) in ("100", "100%"):  # [**100**](…) is [100](…)
             return _progress(machine, start, end, "100", children[-1])
-        return self._link(start, end, children[0] if len(children) > 1 else "", children[-1], None)
+        return self._link(start, end, children[0] if len(children) > 1 else "", children[-1])
 
     def labelled_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        (kind,) = children[0]
-        return self._link(start, end, children[1] if len(children) > 2 else "", children[-1], kind)
+        (before,) = children[0]
+        return self._link(start, end, children[1] if len(children) > 2 else "", children[-1], before)
 
     def number_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         # Outside a progress line, [1](…) is a citation and [45%](…) a tick; and so is a 100.
@@ -230,14 +250,14 @@ class Builders:
         if len(children) > 2 or number == "100":
             machine.label = None
             return _progress(machine, start, end, number, url)
-        return self._link(start, end, number, url, None)
+        return self._link(start, end, number, url)
 
     def stripped_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         opening, rest = children[-2:]
         url = (opening.removeprefix("]").removeprefix("(") + rest).strip()
         text = machine.text(end)
         label = text[: text.rindex(opening + rest)].strip(MARKS).removeprefix("![")
-        link = self._link(start, end, label, url, None)
+        link = self._link(start, end, label, url)
         if isinstance(link, ev.Link) and link.role is None and link.kind is None:
             kind = media_kind(self._grammar, url)
             if kind is None and label:
@@ -265,14 +285,15 @@ class Builders:
 
     # -- what labels say ------------------------------------------------------------------
 
-    def _link(self, start: int, end: int, label: str, url: str, kind: ev.Kind | None) -> ev.Event:
+    def _link(self, start: int, end: int, label: str, url: str, before: str | None = None) -> ev.Event:
         says = self._says("label_words", label)
         if "SOURCE_LABEL" in says:
             return ev.TaskLink(start, end, "source", label, url)
         if "WEB_LABEL" in says:
             return ev.TaskLink(start, end, "web", label, url)
         role: ev.Role | None = None
-        if "DOWNLOAD_LABEL" in says:
+        kind = self._kind(before) if before is not None else None
+        if "DOWNLOAD_LABEL" in says or (before is not None and kind is None):
             role = "download"
         elif "PREVIEW_LABEL" in says:
             role = "preview"
@@ -280,10 +301,13 @@ class Builders:
             role = "watch"
             if kind is None and ("LISTEN_LABEL" in says or "AUDIO_LABEL" in says):
                 kind = "audio"
-        return ev.Link(start, end, label, url, role, kind)
+        return ev.Link(start, end, label, url, role, kind, before)
 
     def _kind(self, label: str) -> ev.Kind | None:
+        """What a label before a link says it is; None where it says that it is a download."""
         says = self._says("label_words", label)
+        if "DOWNLOAD_LABEL" in says:
+            return None
         if "AUDIO_LABEL" in says:
             return "audio"
         return "video" if "VIDEO_LABEL" in says else "image"

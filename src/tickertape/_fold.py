@@ -28,6 +28,7 @@ class _Medium:
     kind: ev.Kind
     url: str
     label: str
+    before: str | None = None
     download_url: str | None = None
     poster_url: str | None = None
 
@@ -221,8 +222,8 @@ class Fold:
                     self._say(line)
             case ev.Notice():
                 pass
-            case ev.Image(alt=alt, url=url):
-                self._image(alt, url)
+            case ev.Image():
+                self._image(event)
             case ev.Link():
                 self._link(event, text)
             case ev.Url(url=url):
@@ -294,16 +295,17 @@ class Fold:
 
     # -- media ------------------------------------------------------------------------------
 
-    def _image(self, alt: str, url: str) -> None:
+    def _image(self, image: ev.Image) -> None:
+        alt, url = image.alt, image.url
         if self._preview or (not alt and isinstance(self._last, ev.Progress)):
             self._previews[url] = None
             self._cover = None
             return
-        if self._is_download(url) or (self._says_download(alt) and self._media):
-            self._download(alt, url)
+        if self._is_download(url) or (self._says_download(image.before or alt) and self._media):
+            self._download(alt, url, image.before)
             return
         known = url in self._by_url
-        medium = self._result("image", url, alt)
+        medium = self._result("image", url, alt, image.before)
         self._cover = None if known else medium
 
     def _link(self, link: ev.Link, text: str) -> None:
@@ -321,7 +323,7 @@ class Fold:
                 self._preview_twin = not self._preview
                 return
         if download:
-            self._download(link.label, url)
+            self._download(link.label, url, link.before)
             return
         if link.kind is not None:
             kind = link.kind
@@ -331,21 +333,19 @@ class Fold:
             self._speak(text)
             return
         # A label before the link stands between it and an image: no cover.
-        self._result(kind, url, link.label, poster=self._cover if link.kind is None else None)
+        self._result(kind, url, link.label, link.before, poster=self._cover if link.before is None else None)
 
     def _speak(self, words: str) -> None:
         self._say(words)
         self._spoke = True
 
     def _say(self, text: str) -> None:
-        """Keep prose, as it was written but for the quote marks before it, for as long as it may be all there is."""
+        """Keep prose, without what stands before its lines, for as long as it may be all there is."""
         if not self.listening:
             self._prose.clear()
             return
         if not self._prose or self._prose[-1].endswith("\n"):
-            unquoted = text.lstrip(" \t")
-            if unquoted.startswith(">") or not self._prose:
-                text = unquoted.lstrip(" \t>")
+            text = text.lstrip(" \t>")
         if text:
             self._prose.append(text)
 
@@ -380,7 +380,9 @@ class Fold:
         kind = self._kind(url)
         return None if kind is None or url in self._by_url else _Medium(kind, url, "")
 
-    def _result(self, kind: ev.Kind, url: str, label: str, *, poster: _Medium | None = None) -> _Medium:
+    def _result(
+        self, kind: ev.Kind, url: str, label: str, before: str | None = None, *, poster: _Medium | None = None
+    ) -> _Medium:
         medium = self._by_url.get(url)
         if medium is None and (twin := self._twin_of(url)) is not None:
             # Its download link came first and stood in for it.
@@ -389,7 +391,7 @@ class Fold:
             self._by_url[url] = medium
             self._by_path.setdefault(url_path(url), []).append(medium)
         if medium is None:
-            medium = _Medium(kind, url, label)
+            medium = _Medium(kind, url, label, before)
             self._media.append(medium)
             self._by_url[url] = medium
             self._by_path.setdefault(url_path(url), []).append(medium)
@@ -400,14 +402,19 @@ class Fold:
             medium.poster_url = poster.url
         return medium
 
-    def _download(self, label: str, url: str) -> None:
+    def _download(self, label: str, url: str, before: str | None) -> None:
         if url in self._downloads:
             return
         twin = self._twin_path(url)
-        medium = self._by_url.get(url) or self._without_download(twin) or self._by_number(label) or self._nearest(url)
+        medium = (
+            self._by_url.get(url)
+            or self._without_download(twin)
+            or self._by_number(before or label)
+            or self._nearest(url)
+        )
         if medium is None:
             kind = self._kind(url) or self._labelled_kind(label)
-            medium = self._result(kind, url, label, poster=self._cover)
+            medium = self._result(kind, url, label, before, poster=self._cover)
             if twin is not None:
                 self._by_twin[twin] = medium
         medium.download_url = medium.download_url or url
@@ -435,7 +442,7 @@ class Fold:
             return None
         for medium in self._media:
             # A picture's description is often its prompt, which may well have a number in it.
-            told = self._number(medium.label, strict=medium.kind == "image")
+            told = self._number(medium.before or medium.label, strict=medium.before is None and medium.kind == "image")
             if medium.download_url is None and told == number:
                 return medium
         return None

@@ -53,6 +53,7 @@ class Program:
         self.names = (*(t.name for t in tables.terminals), "_ERROR", "$END")
         self.error = len(tables.terminals)
         self.end = self.error + 1
+        self.line_end = self.names.index("_NL")
         gotos: list[dict[int, int]] = [{} for _ in tables.symbols]
         for state, row in enumerate(tables.gotos):
             for symbol, target in row:
@@ -146,6 +147,11 @@ class Machine:
         """What a state can read, by the names of the terminals that mean something."""
         names = map(self._program.names.__getitem__, self._program.lexicon.lexis(state).row)
         return tuple(sorted(name for name in names if name[0] not in "_$"))
+
+    def emit(self, event: Event) -> None:
+        """Take an event of a rule that makes two; the other is what its builder returns."""
+        self._events.append(event)
+        self._emitted = event.end
 
     @property
     def emitted(self) -> int:
@@ -390,12 +396,19 @@ class Machine:
         program, states = self._program, self._states
         lexis = program.lexicon.lexis
         self._buffer, self._base = "", self._offset
+        line_ended = False
         while self._emitted < self._offset:
-            ended = lexis(states[-1]).row.get(program.end)
+            row = lexis(states[-1]).row
+            ended = row.get(program.end)
+            if ended is None and not line_ended:
+                ended = row.get(program.line_end)  # the end of the text ends its line
+                line_ended = ended is not None and ended >= 0
             if ended is None:  # the text ended in the middle of something
                 self.unknown = self.unknown or (self._offset, states[-1])
                 self._events.append(Unknown(self._emitted, self._offset, self.text(self._offset), True))
                 self._emitted = self._offset
+            elif ended >= 0:
+                self._shift(ended, "", self._offset)
             elif ~ended in program.accepts:
                 break
             else:

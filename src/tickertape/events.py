@@ -117,6 +117,8 @@ class Image(Event):
 
     alt: str
     url: str
+    before: str | None = None
+    """What a label before it says: `图片1: ![…](…)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Link(Event):
     """What the label says the link is for, if it does."""
     kind: Kind | None
     """What a label before the link says it is: `音频🎧: [点击播放](…)`."""
+    before: str | None = None
+    """What that label says, without its marks: `音频1`, `下载2`."""
 
 
 @dataclass(frozen=True, slots=True)

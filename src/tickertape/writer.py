@@ -41,7 +41,7 @@ class _Writer:
         text = self._write(event)
         in_line = self._ticking or self._running
         lone = isinstance(event, ev.Progress) and not in_line and event.label is None and event.preview_url is None
-        labelled = isinstance(event, ev.Link) and event.kind is not None
+        labelled = isinstance(event, ev.Link | ev.Image) and bool(event.before or getattr(event, "kind", None))
         exact: str = getattr(following, "text", "")  # what follows is written as it was read
         if isinstance(event, ev.Stage) or lone or (isinstance(event, ev.Completed) and text.startswith(">")):
             # A phrase ends where other words must not go on with it.
@@ -60,7 +60,7 @@ class _Writer:
         self._fresh = isinstance(event, ev.LineEnd)
         if isinstance(event, ev.Progress):
             self._ticking = event.label is not None or in_line
-        elif not (isinstance(event, ev.Link) and event.kind is None):
+        elif not (isinstance(event, ev.Link) and not labelled):
             self._ticking = False
         self._running = isinstance(event, ev.Stage) and event.stage == "generating"
         return text
@@ -92,12 +92,13 @@ class _Writer:
                 return self._progress(event)
             case ev.Failed(label=label, reason=reason):
                 return f"> {label}: {reason}" if label and reason else f"> {label or reason or ''}"
-            case ev.Image(alt=alt, url=url):
-                return f"![{alt}]({url})"
-            case ev.Link(label=label, url=url, kind=kind):
-                before = {"audio": "AUDIO", "video": "VIDEO", "image": "IMAGE"}.get(kind or "")
-                outer = f"{min(self._grammar.words(before), key=len)}: " if before else ""
-                return outer + _link(label, url)
+            case ev.Image(alt=alt, url=url, before=before):
+                return (f"{before}: " if before else "") + f"![{alt}]({url})"
+            case ev.Link(label=label, url=url, kind=kind, before=before):
+                name = {"audio": "AUDIO", "video": "VIDEO", "image": "IMAGE"}.get(kind or "")
+                if before is None and name:
+                    before = min(self._grammar.words(name), key=len)
+                return (f"{before}: " if before else "") + _link(label, url)
             case ev.TaskLink(label=label, url=url):
                 return _link(label, url)
             case ev.Url(url=url):
