@@ -87,6 +87,14 @@ def test_one_line_adds_a_spelling(tmp_path: Path) -> None:
     assert tickertape.parse("> 生成中...\n", grammar=grammar).stages == ("generating",)
 
 
+def test_a_spelling_is_read_in_traditional_characters_too() -> None:
+    grammar = Grammar.from_text('%extend QUEUED: "请您入队"\n%extend VARIANT: "您妳"')
+    for spelling in ("请您入队", "請您入隊", "請妳入隊", "请妳入队"):
+        assert tickertape.parse(f"> {spelling}\n", grammar=grammar).stages == ("queued",)
+    with pytest.raises(GrammarError, match="'生成失敗' is both FAILED and QUEUED"):
+        compile_grammar('%extend QUEUED: "生成失敗"')
+
+
 def test_override_replaces_a_terminal() -> None:
     grammar = Grammar.from_text('%override QUEUED: "лежит в очереди"')
     assert tickertape.parse("лежит в очереди\n", grammar=grammar).stages == ("queued",)

@@ -284,6 +284,63 @@ def test_what_holds_no_words_of_a_model_is_no_refusal(text: str, events_of: Even
     assert task(events_of, text).status == "incomplete"
 
 
+# -- traditional characters ---------------------------------------------------------------------------
+
+
+def test_a_stream_may_be_written_in_traditional_characters(events_of: EventsOf) -> None:
+    text = (
+        "> 任務ID: `task_01`\n>[數據預覽](https://r.example/w) | [原始資料](https://r.example/s)\n"
+        ">🕐 排隊中...\n>⚡ 生成中..\n"
+        ">🏃 進度 36..[100](https://r.example/p.webp)\n> 當前進度：45%\n> 🔄 正在優化視頻質量....\n> ✅ 生成完成\n"
+        "> ✅ 預覽影片已生成\n[📺 預覽](https://r.example/q)\n> 最終結果\n"
+        "![圖片1](https://r.example/1.webp)\n[線上播放▶️](https://r.example/v)\n[點擊下載](https://r.example/d)\n"
+    )
+    read = task(events_of, text)
+    assert (read.status, read.task_id, read.stages) == ("completed", "task_01", ("queued", "generating", "optimizing"))
+    assert (read.progress, read.links) == (
+        (36, 100, 45),
+        {"web": "https://r.example/w", "source": "https://r.example/s"},
+    )
+    assert read.results == (
+        tickertape.Result("video", "https://r.example/v", "https://r.example/d", "https://r.example/1.webp"),
+    )
+    assert read.previews == ("https://r.example/p.webp", "https://r.example/q")
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "stages"),
+    [
+        ("> 佇列中\n> 影片生成中...\n", "incomplete", ("queued", "generating")),
+        ("> 處理中\n> 影片生成完成\n", "completed", ("generating",)),
+        ("> 重試中\n", "incomplete", ()),
+        ("> 生成失敗，正在重試\n", "incomplete", ()),
+        ("⏳ 正在為您生成圖片，請稍候...\n", "incomplete", ("generating",)),
+        ("> 任務已建立\n> 🎬 開始為您繪製圖片...\n", "incomplete", ("generating",)),
+    ],
+)
+def test_a_status_in_traditional_characters(
+    text: str, status: str, stages: tuple[str, ...], events_of: EventsOf
+) -> None:
+    read = task(events_of, text)
+    assert (read.status, read.stages) == (status, stages)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "category"),
+    [
+        ("> 生成失敗 ❌\n> 失敗原因：內容違規\n", "內容違規", "moderation"),
+        ("> 生成失敗: 額度不足 > 任務ID: `task_01`", "額度不足", "quota"),
+        ("> 影片生成逾時\n", "影片生成逾時", "timeout"),
+        ("> 請求失敗：無可用渠道\n", "無可用渠道", "not_found"),
+        ("> 生成失敗：重試 3 次後仍失敗\n", "重試 3 次後仍失敗", "unknown"),
+    ],
+)
+def test_a_failure_in_traditional_characters(text: str, message: str, category: str, events_of: EventsOf) -> None:
+    error = task(events_of, text).error
+    assert error is not None
+    assert (error.message, error.category) == (message, category)
+
+
 # -- progress -----------------------------------------------------------------------------------------
 
 

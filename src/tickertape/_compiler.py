@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lark import Lark
 
-STARTS = ("document", "status_words", "label_words", "message_words", "path_words")
+STARTS = ("document", "status_words", "label_words", "message_words", "path_words", "variants")
 
 _MAX_WORDS = 20_000
 """Literals one terminal may stand for; the built-in vocabulary's largest has some hundreds."""
@@ -184,17 +184,31 @@ def _terminal(definition: Any) -> Terminal:
     )
 
 
+def _with_variants(terminals: list[Terminal]) -> list[Terminal]:
+    """With the stops of runs in the other spelling of their characters too; literals are read in both as they are."""
+    variants = next(t.literals for t in terminals if t.name == "VARIANT")
+    other = {ord(words[0]): words[1] for words in variants}
+    out = []
+    for terminal in terminals:
+        stops = {*terminal.stops, *(stop.translate(other) for stop in terminal.stops)}
+        out.append(terminal._replace(stops=tuple(sorted(stops))))
+    return out
+
+
 _SAMPLE = [
     chr(c) for c in (*range(0x3000), *range(0x3000, 0xA000, 3), *range(0xFF00, 0xFFF0), *range(0x1F000, 0x1FB00))
 ]
 
 
-def _prove(owner: str, terminals: list[Terminal], classes: dict[str, frozenset[str]]) -> None:
-    """That one state's next token never depends on text that has not arrived."""
+def _prove(owner: str, terminals: list[Terminal], classes: dict[str, frozenset[str]], plain: dict[int, str]) -> None:
+    """That one state's next token never depends on text that has not arrived.
+
+    `plain` maps characters to those they are read for.
+    """
     owners: dict[str, Terminal] = {}
     for terminal in terminals:
         for word in (*terminal.literals, *terminal.folded):
-            other = owners.setdefault(word.lower(), terminal)
+            other = owners.setdefault(word.lower().translate(plain), terminal)
             if other is not terminal and (
                 word in other.literals or word in other.folded or other.priority == terminal.priority
             ):
@@ -240,7 +254,7 @@ class _Automaton:
         states = conf[STARTS[0]].states
         rules = sorted(parser.rules, key=lambda r: (str(r.origin.name), [str(s.name) for s in r.expansion], r.order))
         number = {rule: i for i, rule in enumerate(rules)}
-        self.terminals = sorted((_terminal(t) for t in parser.terminals), key=lambda t: t.name)
+        self.terminals = _with_variants(sorted((_terminal(t) for t in parser.terminals), key=lambda t: t.name))
         self.names = [t.name for t in self.terminals] + ["_ERROR", "$END"]
         self.symbols = sorted({_plain(rule.origin.name) for rule in rules})
         self.rules = rules
@@ -340,13 +354,14 @@ def _tables(parser: Lark) -> Tables:
         for t in automaton.terminals
         if t.run
     }
+    plain = {ord(other): words[0] for words in by_name["VARIANT"].literals for other in words[1:]}
     proven: set[tuple[str, ...]] = set()
     for state, row in enumerate(shifts):
         key = tuple(name for name in row if name in by_name)
         if defaults[state] < 0 and key not in proven:
             proven.add(key)
             shown = ", ".join(key[:6]) + (", …" if len(key) > 6 else "")
-            _prove(f"where {shown} may follow", [by_name[n] for n in key], classes)
+            _prove(f"where {shown} may follow", [by_name[n] for n in key], classes, plain)
 
     # A start rule that begins with an empty part has read that part already.
     entries = list(starts)

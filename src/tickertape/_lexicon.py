@@ -20,9 +20,9 @@ Entry = tuple[str, int, bool]
 class View:
     """A place in the trie of the literals one state can read; made when it is first walked."""
 
-    __slots__ = ("_depth", "_entries", "_groups", "children", "more", "terminal")
+    __slots__ = ("_depth", "_entries", "_groups", "_variants", "children", "more", "terminal")
 
-    def __init__(self, entries: list[Entry], depth: int) -> None:
+    def __init__(self, entries: list[Entry], depth: int, variants: dict[str, str]) -> None:
         self.terminal = next((number for word, number, _ in entries if len(word) == depth), -1)
         self.more = len(entries) > (self.terminal >= 0)
         """Whether a longer literal begins like this."""
@@ -30,6 +30,7 @@ class View:
         """Filled in by `step()`."""
         self._depth = depth
         self._entries = entries
+        self._variants = variants
         self._groups: dict[str, list[Entry]] = {}
 
     def step(self, character: str) -> View | None:
@@ -39,7 +40,7 @@ class View:
         entries = self._groups.get(character)
         if entries is None:
             return None
-        view = self.children[character] = View(entries, self._depth + 1)
+        view = self.children[character] = View(entries, self._depth + 1, self._variants)
         return view
 
     def _group(self) -> None:
@@ -51,7 +52,15 @@ class View:
                 groups.setdefault(character, []).append(entry)
                 if folded and (upper := character.upper()) != character:
                     groups.setdefault(upper, []).append(entry)
+        _add_variants(groups, self._variants)
         self._groups = groups  # at once: other threads walk here too
+
+
+def _add_variants(groups: dict[str, list[Entry]], variants: dict[str, str]) -> None:
+    """Where literals go on with a character, let them go on with what is read for it too."""
+    for character in [c for c in groups if c in variants]:
+        for other in variants[character]:
+            groups[other] = groups.get(other, []) + groups[character]
 
 
 class Run:
@@ -107,7 +116,7 @@ class Level:
 class Lexis:
     """What one state can read: its actions, its literals, its runs."""
 
-    __slots__ = ("_accepted", "_initials", "after", "before", "first", "row", "single")
+    __slots__ = ("_accepted", "_initials", "_variants", "after", "before", "first", "row", "single")
 
     def __init__(
         self,
@@ -115,10 +124,12 @@ class Lexis:
         initials: dict[str, list[Entry]],
         terminals: tuple[Terminal, ...],
         runs: dict[int, Run],
+        variants: dict[str, str],
     ) -> None:
         self.row = row
         self._accepted = accepted = {number for number in row if number < len(terminals)}
         self._initials = initials
+        self._variants = variants
         self.first: dict[str, View | None] = {}
         self.single: dict[str, int] = {}
         """The short cut: literals of one character that no longer literal begins with.
@@ -136,7 +147,7 @@ class Lexis:
         if character not in self._initials:  # not kept: it could be anything
             return None
         entries = [entry for entry in self._initials[character] if entry[1] in self._accepted]
-        view = self.first[character] = View(entries, 1) if entries else None
+        view = self.first[character] = View(entries, 1, self._variants) if entries else None
         if view is not None and not view.more and self.before is None:
             self.single[character] = view.terminal
         return view
@@ -149,6 +160,7 @@ class Lexicon:
         self.tables = tables
         self.runs: dict[int, Run] = {}
         self._initials: dict[str, list[Entry]] = {}
+        self._variants = {w[0]: w[1:] for t in tables.terminals if t.name == "VARIANT" for w in t.literals}
         for number, terminal in enumerate(tables.terminals):
             if terminal.run:
                 self.runs[number] = Run(number, terminal)
@@ -157,6 +169,7 @@ class Lexicon:
             for word in terminal.folded:
                 for initial in {word[0], word[0].upper()}:
                     self._initials.setdefault(initial, []).append((word, number, True))
+        _add_variants(self._initials, self._variants)
         self._rows: dict[int, Lexis] = {}
         self.lexes: list[Lexis | None] = [None] * len(tables.actions)
         """By state; filled in by `lexis()`."""
@@ -166,7 +179,7 @@ class Lexicon:
         found = self._rows.get(row)
         if found is None:
             found = self._rows[row] = Lexis(
-                dict(self.tables.rows[row]), self._initials, self.tables.terminals, self.runs
+                dict(self.tables.rows[row]), self._initials, self.tables.terminals, self.runs, self._variants
             )
         self.lexes[state] = found
         return found

@@ -95,9 +95,9 @@ class _Writer:
             case ev.Image(alt=alt, url=url, before=before):
                 return (f"{before}: " if before else "") + f"![{alt}]({url})"
             case ev.Link(label=label, url=url, kind=kind, before=before):
-                name = {"audio": "AUDIO", "video": "VIDEO", "image": "IMAGE"}.get(kind or "")
-                if before is None and name:
-                    before = min(self._grammar.words(name), key=len)
+                words = {"audio": "AUDIO", "video": "VIDEO", "image": "IMAGE"}.get(kind or "")
+                if before is None and words:
+                    before = min(self._grammar.words(words), key=len)
                 return (f"{before}: " if before else "") + _link(label, url)
             case ev.TaskLink(label=label, url=url):
                 return _link(label, url)
