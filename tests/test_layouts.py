@@ -341,6 +341,71 @@ def test_a_failure_in_traditional_characters(text: str, message: str, category: 
     assert (error.message, error.category) == (message, category)
 
 
+# -- statuses, set otherwise ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "stages"),
+    [
+        ("[排队中]", ("queued",)),
+        ("> [生成中...]", ("generating",)),
+        ("> 🕐 [Queued]", ("queued",)),
+        ("> [排队中] [生成中]", ("queued", "generating")),
+        ("> `生成中`", ("generating",)),
+        ("> `排队中`...", ("queued",)),
+        ("> `Generating...`", ("generating",)),
+    ],
+)
+def test_a_stage_may_stand_in_brackets_or_in_backticks(line: str, stages: tuple[str, ...], events_of: EventsOf) -> None:
+    read = task(events_of, f"{line}\n")
+    assert (read.status, read.stages) == ("incomplete", stages)
+
+
+def test_so_may_a_verdict(events_of: EventsOf) -> None:
+    for line in ("[生成完成]", "> [✅ 生成完成]", "> `生成完成` ✅", "> `✅ 生成完成`"):
+        assert task(events_of, f"{line}\n").status == "completed"
+    error = task(events_of, "> ❌ `生成失败`: 图片太大\n").error
+    assert error == tickertape.TaskError("unknown", None, "图片太大")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Press [Generation complete] to go on.", "[Verse]", "Say `生成完成` to me.", "[生成完成的图](https://a.example/)"],
+)
+def test_brackets_and_backticks_in_prose_are_prose(text: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"{text}\n")
+    assert (read.stages, read.error) == ((), tickertape.TaskError("text_only", None, text))
+
+
+@pytest.mark.parametrize("line", ["Finished 1 of 4", "已完成 1 / 4", "已完成 1/4 张图片", "✅ Completed 2 of 4 images"])
+def test_a_part_that_is_done_is_no_verdict(line: str, events_of: EventsOf) -> None:
+    for mark in ("> ", ""):
+        read = task(events_of, f"> 生成中\n{mark}{line}\n")
+        assert (read.status, read.progress) == ("incomplete", ())
+    assert task(events_of, "> 已完成 4/4\n").status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("✅ 100% 完成", "completed"),
+        ("✅ 100% completed", "completed"),
+        ("✅ 100％ 完成", "completed"),
+        ("100% 完成", "incomplete"),
+        ("✅ 100%", "incomplete"),
+        ("进度 100% 完成", "incomplete"),
+    ],
+)
+def test_a_hundred_percent_is_a_verdict_where_a_check_mark_and_a_word_say_so(
+    line: str, status: str, events_of: EventsOf
+) -> None:
+    for mark in ("> ", ""):
+        read = task(events_of, f"{mark}{line}\n")
+        assert (read.status, read.progress) == (status, (100,))
+    read = task(events_of, "> ✅ 45% 完成\n")
+    assert (read.status, read.progress) == ("incomplete", (45,))
+
+
 # -- progress -----------------------------------------------------------------------------------------
 
 

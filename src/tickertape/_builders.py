@@ -66,6 +66,17 @@ class Builders:
 
     goes_on_quoted = unknown
 
+    def bracketed_phrase(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        """A status is one in brackets too: `[排队中]`."""
+        label = "".join(children)
+        said = [
+            token for token in self._grammar.tokens("phrase_words", label) if token[0] != "OTHER" or token[1].isalnum()
+        ]
+        if len(said) == 1 and (name := said[0][0]) != "OTHER":
+            build: Builder = getattr(self, name.lower())  # each phrase has its rule
+            return build(machine, start, end, [said[0][1]])
+        return self.text(machine, start, end, [])
+
     def malformed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.unknown = machine.unknown or machine.stuck
         return ev.Unknown(start, end, machine.text(end), True)
@@ -116,6 +127,11 @@ class Builders:
 
     done = completed_count = completed
 
+    def counted(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        """`已完成 4/4` is done, `已完成 1/4` is not yet."""
+        word, count, total = children
+        return self.completed(machine, start, end, [word]) if count == total else self.notice(machine, start, end, [])
+
     def progress_word(self, machine: Machine, start: int, end: int, children: list[Any]) -> None:
         machine.label = children[0]
 
@@ -145,6 +161,15 @@ class Builders:
     def lone_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         machine.label = None
         return _progress(machine, start, end, ".".join(children[:2]), None)
+
+    def done_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
+        """`87% 完成` is a percentage, `✅ 100% 完成` a verdict as well."""
+        text = machine.text(end)
+        if children != ["100"] or not any(mark in text for mark in self._grammar.words("CHECK")):
+            return self.lone_percent(machine, start, end, children)
+        at = max(text.find(sign) for sign in self._grammar.words("PERCENT_SIGN")) + 1
+        machine.emit(self.lone_percent(machine, start, start + at, children))
+        return ev.Completed(start + at, end, text[at:].strip())
 
     def bracketed_percent(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return _progress(machine, start, end, children[0], None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lark import Lark
 
-STARTS = ("document", "status_words", "label_words", "message_words", "path_words", "variants")
+STARTS = ("document", "status_words", "phrase_words", "label_words", "message_words", "path_words", "variants")
 
 _MAX_WORDS = 20_000
 """Literals one terminal may stand for; the built-in vocabulary's largest has some hundreds."""

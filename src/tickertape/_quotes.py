@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 _PAIRS = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』", "【": "】", "`": "`"}
-_PUNCTUATION = frozenset("「『【*_~")
+_PUNCTUATION = frozenset("「『【*_~`")
 """Opening marks that the grammar reads as punctuation, before it reads what they open."""
 _EMPHASIS = "*_~"
+_SAME = frozenset("*_~`")
 
 
 def reopened(before: str, text: str) -> str:
     """A text with the opening marks that stand right before it and whose partners stand in it."""
     while (mark := before[-1:]) in _PUNCTUATION and mark:
-        if mark in _EMPHASIS:
+        if mark in _SAME:
             mark = before[len(before.rstrip(mark)) :]
             if _count(text, mark) % 2 == 0:
                 break
