@@ -57,6 +57,32 @@ def test_what_a_broken_echo_holds_is_no_result(echo: str, events_of: EventsOf) -
     assert read.results == ()
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a cat\nin a hat",
+        "a cat\n\tin a hat, 3 > 2",
+        "a cat\n> in a hat",
+        "a cat\n> 🦄 a film > 生成失败 > sid: s_1\n> the end",
+        "一只猫\n视频风格：水墨\n> 引用",
+    ],
+)
+@pytest.mark.parametrize("form", ['{{"prompt": "{}", "n": 1}}', '{{\n  "prompt": "{}",\n  "n": 1\n}}'])
+def test_a_string_of_a_bare_echo_goes_on_over_line_ends(form: str, prompt: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"{form.format(prompt)}\n> ID: `task_01`\n")
+    assert (read.status, read.task_id, read.ids, read.parameters) == ("incomplete", "task_01", {}, None)
+    assert [type(event).__name__ for event in read.events] == ["Parameters", "LineEnd", "TaskId", "LineEnd"]
+
+
+@pytest.mark.parametrize(
+    "line", ["> ID: `task_01`", ">🕐 排队中...", "生成失败: 超时", "![a](https://a.example/a.png)"]
+)
+def test_a_string_that_was_never_closed_ends_where_the_relay_begins(line: str, events_of: EventsOf) -> None:
+    alone = [type(event).__name__ for event in events_of(f"{line}\n")]
+    found = [type(event).__name__ for event in events_of(f'{{"prompt": "a cat\nin a hat\n{line}\n')]
+    assert found[-len(alone) :] == alone
+
+
 def test_an_echo_that_breaks_off_is_no_prose_wherever_it_is_cut(events_of: EventsOf) -> None:
     echo = '{"prompt": "a \\"cat\\" \\\\ in C:\\\\x \\u4e2d", "n": 1'
     for end in range(2, len(echo)):

@@ -74,7 +74,8 @@ class Builders:
         ]
         if len(said) == 1 and (name := said[0][0]) != "OTHER":
             build: Builder = getattr(self, name.lower())  # each phrase has its rule
-            return build(machine, start, end, [said[0][1]])
+            event: ev.Event = build(machine, start, end, [said[0][1]])
+            return event
         return self.text(machine, start, end, [])
 
     def malformed(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
