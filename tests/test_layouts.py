@@ -83,6 +83,15 @@ def test_a_string_that_was_never_closed_ends_where_the_relay_begins(line: str, e
     assert found[-len(alone) :] == alone
 
 
+@pytest.mark.parametrize("word", ["生成失败", "Generating", "生成完成", "正在重试", "预览视频"])
+@pytest.mark.parametrize(
+    "form", ['{{"prompt": "she said "{}" and left", "n": 1}}', '{{\n"prompt": "she said "{}" and left",\n"n": 1\n}}']
+)
+def test_a_word_between_unescaped_quotes_decides_nothing(form: str, word: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"{form.format(word)}\n> 排队中\n")
+    assert (read.status, read.stages, read.error) == ("incomplete", ("queued",), None)
+
+
 def test_an_echo_that_breaks_off_is_no_prose_wherever_it_is_cut(events_of: EventsOf) -> None:
     echo = '{"prompt": "a \\"cat\\" \\\\ in C:\\\\x \\u4e2d", "n": 1'
     for end in range(2, len(echo)):
@@ -200,7 +209,15 @@ def test_a_failure_whose_retries_are_over_is_one(reason: str, events_of: EventsO
 
 
 @pytest.mark.parametrize(
-    "line", ["自动重试失败", "多次重试后仍然失败", "重试次数已用完", "All retries failed", "Retry failed"]
+    "line",
+    [
+        "自动重试失败",
+        "多次重试后仍然失败",
+        "重试次数已用完",
+        "已达到最大重试次数",
+        "All retries failed",
+        "Retry failed",
+    ],
 )
 def test_a_retry_that_failed_is_a_failure_and_its_own_message(line: str, events_of: EventsOf) -> None:
     for mark in ("> ", "> ❌ ", ""):
@@ -387,6 +404,26 @@ def test_a_stage_may_stand_in_brackets_or_in_backticks(line: str, stages: tuple[
     assert (read.status, read.stages) == ("incomplete", stages)
 
 
+@pytest.mark.parametrize(
+    ("text", "stages", "progress"),
+    [
+        ("> 🚀 任务开始执行...\n> 🎨 正在绘制中...", ("generating", "generating"), ()),
+        ("🎬 Your video is being generated...", ("generating",), ()),
+        ("> [12:00:05] 生成中... 35%", ("generating",), (35,)),
+        ("> 🔁 正在第 2 次重试，上次失败原因：超时\n> 生成中", ("generating",), ()),
+        ("> 进度：[####------] 40%\n> ██████░░ 75%", (), (40, 75)),
+        ("Progress: 10% → 20% → 30%", (), (10, 20, 30)),
+        ("> 生成中 (35%)\n> 生成中 (70%)", ("generating",), (35, 70)),
+        ("> 第 1/4 张 生成中...", ("generating",), ()),
+    ],
+)
+def test_what_a_relay_may_say_of_its_work(
+    text: str, stages: tuple[str, ...], progress: tuple[float, ...], events_of: EventsOf
+) -> None:
+    read = task(events_of, f"{text}\n")
+    assert (read.status, read.stages, read.progress) == ("incomplete", stages, progress)
+
+
 def test_so_may_a_verdict(events_of: EventsOf) -> None:
     for line in ("[生成完成]", "> [✅ 生成完成]", "> `生成完成` ✅", "> `✅ 生成完成`"):
         assert task(events_of, f"{line}\n").status == "completed"
@@ -520,6 +557,41 @@ def test_a_bracket_that_stays_open_in_a_url_loses_no_image(name: str, end: str, 
 def test_a_url_that_broke_off_is_no_result_although_a_bracket_closed_in_it(end: str, events_of: EventsOf) -> None:
     for broken in ("![a](https://r.example/(1)", "![a](https://r.example/a.png", "[在线播放](https://r.example/(1)"):
         assert task(events_of, broken + end).results == ()
+
+
+R = "https://r.example/"
+
+
+@pytest.mark.parametrize(
+    ("text", "results"),
+    [
+        (f"[![cover]({R}c.jpg)]({R}v.mp4)", [("video", f"{R}v.mp4", f"{R}c.jpg")]),
+        (f"[![image]({R}x)]({R}x)", [("image", f"{R}x", None)]),
+        (f"[![image]({R}x)](https://site.example/)", [("image", f"{R}x", None)]),
+        ("[![image](/a.png)](/a.png)", [("image", "/a.png", None)]),
+        (f"<{R}a.mp4>", [("video", f"{R}a.mp4", None)]),
+        (f"> ✅ 生成完成\n> <{R}a.png>", [("image", f"{R}a.png", None)]),
+        (f"> 🖼 ![c]({R}c.jpg)\n>\n> [在线播放▶️]({R}v)", [("video", f"{R}v", f"{R}c.jpg")]),
+        (f"![a]({R}a.png)[放大]({R}page)", [("image", f"{R}a.png", None)]),
+        (f"> 图片 1 生成完成\n> 图片 2 生成失败：超时\n![1]({R}1.png)", [("image", f"{R}1.png", None)]),
+    ],
+)
+def test_media_as_markdown_may_set_them(
+    text: str, results: list[tuple[str, str, str | None]], events_of: EventsOf
+) -> None:
+    read = task(events_of, f"{text}\n")
+    assert [(each.kind, each.url, each.poster_url) for each in read.results] == results
+    assert read.status == "completed"
+
+
+def test_a_url_in_angle_brackets_inside_a_sentence_is_text(events_of: EventsOf) -> None:
+    text = f"Visit <{R}a.mp4> or <{R}> today."
+    assert task(events_of, text).error == tickertape.TaskError("text_only", None, text)
+
+
+def test_links_may_be_parted_by_a_wide_bar(events_of: EventsOf) -> None:
+    read = task(events_of, f"> [原始数据]({R}s)｜[数据预览]({R}w)\n")
+    assert (read.status, read.links) == ("incomplete", {"source": f"{R}s", "web": f"{R}w"})
 
 
 # -- the envelope -------------------------------------------------------------------------------------

@@ -266,6 +266,8 @@ class Builders:
             return _progress(machine, start, end, "100", children[-1])
         return self._link(start, end, children[0] if len(children) > 1 else "", children[-1])
 
+    framed = link
+
     def labelled_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         (before,) = children[0]
         return self._link(start, end, children[1] if len(children) > 2 else "", children[-1], before)
