@@ -293,6 +293,7 @@ REFUSALS = [
     "Two ways:\n\n- a cat\n- a dog",
     "|was|is|\n|---|---|\n|a|b|\nShall I?",
     "The width must be > 512, not <512>",
+    "See [brackets](https://a.example/wiki/Bracket_(mark)",
     "No, see https://a.example/rules\nhttps://b.example/rules",
 ]
 

@@ -247,18 +247,18 @@ class Builders:
     labelled_image = image
 
     def torn_image(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        return self._torn(machine, end, children, self.image)
+        return self._torn(machine, end, children, self.image, self.malformed)
 
     def torn_link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
-        return self._torn(machine, end, children, self.link)
+        return self._torn(machine, end, children, self.link, self.text)
 
-    def _torn(self, machine: Machine, end: int, children: list[Any], build: Builder) -> ev.Event:
-        """What its line ended, and the line's end; malformed where no more than a piece of its URL had arrived."""
+    def _torn(self, machine: Machine, end: int, children: list[Any], build: Builder, otherwise: Builder) -> ev.Event:
+        """What its line ended, and the line's end; otherwise no more than a piece of a URL had arrived."""
         start = machine.emitted
         at = start + machine.text(end).rindex(")") + 1
         children[-1] = children[-1].removesuffix(")")
         whole = media_kind(self._grammar, children[-1]) is not None
-        machine.emit(build(machine, start, at, children) if whole else self.malformed(machine, start, at, []))
+        machine.emit((build if whole else otherwise)(machine, start, at, children))
         return ev.LineEnd(at, end)
 
     def link(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
