@@ -333,7 +333,7 @@ class Fold:
             self._speak(text)
             return
         # A label before the link stands between it and an image: no cover.
-        self._result(kind, url, link.label, link.before, poster=self._cover if link.before is None else None)
+        self._result(kind, url, link.label, link.before, poster=self._cover if link.kind is None else None)
 
     def _speak(self, words: str) -> None:
         self._say(words)
