@@ -32,6 +32,7 @@ class Builders:
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
         self._says = lru_cache(1024)(self._find)
+        self._retries = lru_cache(1024)(self._find_retry)
 
     def table(self) -> dict[str, Builder]:
         """Rule name -> function."""
@@ -340,7 +341,7 @@ class Builders:
             return "audio"
         return "video" if "VIDEO_LABEL" in says else "image"
 
-    def _retries(self, reason: str) -> bool:
+    def _find_retry(self, reason: str) -> bool:
         """Whether a failure's reason says that it retries. What is said last counts: `重试失败，正在重试`."""
         retries = asked = False
         for name, _ in self._grammar.spot("message_words", reason):

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .task import Status, TaskError
 
 
+_KEEP_COVER = (ev.LineEnd, ev.Image)
+"""What may stand between a cover and its film; a tuple that is made once, for it is asked of every event."""
+
+
 @dataclass(slots=True, eq=False)
 class _Medium:
     """A result in the making; each is itself alone, however alike."""
@@ -232,7 +236,7 @@ class Fold:
                     self._url = url, follows, text
             case ev.Element():
                 self._html(event)
-        if not isinstance(event, ev.LineEnd | ev.Image):
+        if not isinstance(event, _KEEP_COVER):
             self._cover = None
         self._last = event
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .events import Event
     from .task import Task
 
+_WITHOUT_TEXT = (LineEnd, Link, Url)
+"""Events that may be prose and do not carry the text of their span."""
+
 MAX_PENDING = 1 << 26
 """Characters that may wait for the end of one construct: 64 Mi.
 
@@ -106,7 +109,7 @@ class Parser:
         fold, start, joined = self._fold, events[0].start, ""
         for event in events:
             text = ""
-            if isinstance(event, LineEnd | Link | Url) and fold.listening:
+            if isinstance(event, _WITHOUT_TEXT) and fold.listening:
                 joined = joined or "".join(recent)
                 text = joined[event.start - start : event.end - start]
             fold.add(event, text)
