@@ -63,19 +63,42 @@ def _add_variants(groups: dict[str, list[Entry]], variants: dict[str, str]) -> N
             groups[other] = groups.get(other, []) + groups[character]
 
 
-class Run:
+class Pattern:
+    """Matches with all of the text at hand, `final`, and with more to come, `going`.
+
+    Either is compiled when it is first asked for: many stops take milliseconds.
+    """
+
+    __slots__ = ("final", "going")
+
+    final: Match
+    going: Match
+
+    def __getattr__(self, name: str) -> Match:  # only where the slot is empty
+        if name not in Pattern.__slots__:
+            raise AttributeError(name)
+        match = re.compile(self.source(name == "going")).match
+        setattr(self, name, match)
+        return match
+
+    def source(self, going: bool) -> str:
+        raise NotImplementedError
+
+
+class Run(Pattern):
     """An open-ended terminal: how to go on with it, and where it has to wait."""
 
-    __slots__ = ("final", "going", "longest", "number", "partial")
+    __slots__ = ("longest", "number", "partial", "terminal")
 
     def __init__(self, number: int, terminal: Terminal) -> None:
         self.number = number
+        self.terminal = terminal
         self.partial = frozenset(stop[:n] for stop in terminal.stops for n in range(1, len(stop)))
         """Beginnings of stops: at the end of the text so far, a run waits before one."""
         self.longest = max(map(len, self.partial), default=0)
-        final, going = _patterns(terminal, self.partial)
-        self.final: Match = re.compile(final).match
-        self.going: Match = re.compile(going).match
+
+    def source(self, going: bool) -> str:
+        return _patterns(self.terminal, self.partial)[going]
 
 
 def _patterns(terminal: Terminal, partial: Iterable[str]) -> tuple[str, str]:
@@ -98,19 +121,20 @@ def _patterns(terminal: Terminal, partial: Iterable[str]) -> tuple[str, str]:
     return final, going
 
 
-class Level:
+class Level(Pattern):
     """The runs of one state that literals lose to, or that lose to literals."""
 
-    __slots__ = ("final", "going", "longest", "partial", "runs")
+    __slots__ = ("longest", "partial", "runs")
 
-    def __init__(self, runs: list[Run], terminals: tuple[Terminal, ...]) -> None:
-        runs.sort(key=lambda run: -terminals[run.number].priority)
+    def __init__(self, runs: list[Run]) -> None:
+        runs.sort(key=lambda run: -run.terminal.priority)
         self.runs = (runs[0], *runs)  # counted from 1, as groups are
         self.partial = frozenset[str]().union(*(run.partial for run in runs))
         self.longest = max(map(len, self.partial), default=0)
-        both = [_patterns(terminals[run.number], run.partial) for run in runs]
-        self.final: Match = re.compile("|".join(f"({final})" for final, _ in both)).match
-        self.going: Match = re.compile("|".join(f"({going})" for _, going in both)).match
+
+    def source(self, going: bool) -> str:
+        runs = self.runs[1:]
+        return runs[0].source(going) if len(runs) == 1 else "|".join(f"({run.source(going)})" for run in runs)
 
 
 class Lexis:
@@ -137,8 +161,8 @@ class Lexis:
         mine = [runs[number] for number in accepted if number in runs]
         before = [run for run in mine if terminals[run.number].priority > 0]
         after = [run for run in mine if terminals[run.number].priority <= 0]
-        self.before = Level(before, terminals) if before else None
-        self.after = Level(after, terminals) if after else None
+        self.before = Level(before) if before else None
+        self.after = Level(after) if after else None
 
     def begin(self, character: str) -> View | None:
         """The literals of this state that begin with a character, if any does."""
