@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -195,6 +196,9 @@ def test_a_fault_is_readable(fault: Fault, shown: str, phrase: str) -> None:
         (lambda: UNTYPED.drip(1.5), "bytes=1.5: expected a whole number"),
         (lambda: UNTYPED.status("429"), "status code '429': an error is a whole number"),
         (lambda: UNTYPED.html("502"), "status '502'"),
+        (lambda: UNTYPED.status(429, retry_after=-1), "retry_after=-1: expected seconds, 0 or more"),
+        (lambda: UNTYPED.status(429, retry_after=True), "retry_after=True: expected seconds"),
+        (lambda: UNTYPED.status(429, retry_after="1\r\nx: y"), "expected a text on one line"),
         (lambda: UNTYPED.content_type(5), "content type 5: expected a text on one line"),
         (lambda: UNTYPED.content_type("a\r\nx-injected: b"), "expected a text on one line"),
     ],
@@ -202,6 +206,12 @@ def test_a_fault_is_readable(fault: Fault, shown: str, phrase: str) -> None:
 def test_what_cannot_be_a_fault_is_told_where_it_is_made(make: Any, words: str) -> None:
     with pytest.raises(FaultError, match=words):
         make()
+
+
+def test_a_retry_after_may_be_a_time_of_day_or_a_span() -> None:
+    midnight = datetime(2026, 11, 27, tzinfo=UTC)
+    assert Fault.status(429, retry_after=midnight) == Fault.status(429, retry_after="Fri, 27 Nov 2026 00:00:00 GMT")
+    assert Fault.status(429, retry_after=timedelta(minutes=1)) == Fault.status(429, retry_after="60")
 
 
 def test_every_event_class_can_be_a_place() -> None:

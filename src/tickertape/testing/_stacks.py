@@ -196,7 +196,7 @@ def _timeout(library: str, target: tuple[str, int]) -> tuple[str, Exception]:
 
 
 def _caused(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
+    error.__cause__ = error.__context__ = cause
     return error
 
 

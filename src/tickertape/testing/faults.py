@@ -26,7 +26,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._errors import TickertapeError
-from ._rules import error_reply, page
+from ._rules import error_reply, page, retry_after_text
 from ._wire import Data, End, Head, Reply, body_of, end_of, head_of, streamed, whole
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from ..events import Event
+    from ._rules import RetryAfter
     from ._wire import Ending, Step
 
     EventPlace = str | type[Event] | tuple[str | type[Event], int]
@@ -196,20 +197,29 @@ class Fault:
         cls,
         code: int,
         *,
-        retry_after: float | str | None = None,
+        retry_after: RetryAfter | None = None,
         message: str | None = None,
         code_word: str | None = None,
         seconds: float = 0.0,
     ) -> Fault:
         """An HTTP error with the body seen with it; `message` and `code_word` put other words into it.
 
-        `retry_after` is the header: seconds, or an HTTP date. `seconds` is how late
-        it comes: Cloudflare gives its 524 after 100.
+        `retry_after` is the header: seconds, a timedelta, a datetime, or its own text.
+        `seconds` is how late it comes: Cloudflare gives its 524 after 100.
         """
         if not _whole(code) or not 400 <= code <= 599:
             raise FaultError(f"status code {code!r}: an error is a whole number from 400 to 599")
         if seconds:
             _positive("seconds", seconds)
+        if retry_after is not None:
+            try:
+                written = retry_after_text(retry_after)
+            except ValueError as error:
+                raise FaultError(str(error)) from None
+            if not written.isprintable():
+                raise FaultError(f"retry_after={retry_after!r}: expected a text on one line, for it becomes a header")
+            # As it is written: a fault is a value, and its repr makes it again.
+            retry_after = retry_after if isinstance(retry_after, int | float) else written
         words = ("message", message), ("code_word", code_word), ("seconds", seconds)
         return cls("status", (("code", code), ("retry_after", retry_after), *words))
 
