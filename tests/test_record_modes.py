@@ -748,7 +748,7 @@ def test_a_tape_of_other_than_chat_requests_is_replayed_without_record_in_the_ma
         @pytest.mark.tickertape(tape="shop/edit", strict=False)
         def test_edit(fake_relay):
             files = {"image": ("cat.png", b"PNG", "image/png")}
-            edited = httpx.post(URL + "/images/edits", data={"prompt": %r}, files=files)
+            edited = httpx.post(URL + "/images/variations", data={"prompt": %r}, files=files)
             assert edited.status_code == 404
     """
     run(source % "a hat", "--tickertape-record=once").assert_outcomes(passed=1)

@@ -780,7 +780,7 @@ def test_serve_without_tapes_answers_with_a_scenario_of_the_model(server: RelayS
 
     server.answer_all(_scenarios(None))
     try:
-        film = httpx.post(f"{server.base_url}/chat/completions", json=body(model="sora2-pro"), headers=KEY).json()
+        film = httpx.post(f"{server.base_url}/chat/completions", json=body(model="sora-2-pro"), headers=KEY).json()
         picture = httpx.post(f"{server.base_url}/chat/completions", json=body(model="any"), headers=KEY).json()
         wrong = httpx.post(f"{server.base_url}/elsewhere", json=body(), headers=KEY)
     finally:
