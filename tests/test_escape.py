@@ -1132,3 +1132,21 @@ def test_whatever_is_patched_is_put_back_as_it_was() -> None:
     for name, value in before.items():
         assert after[name] == value, name
         assert inside[name] != value or name in _INHERITED, f"{name} is not patched"
+
+
+def test_a_patch_that_outlives_the_guard_is_not_patched_over_again() -> None:
+    # monkeypatch, asked for before fake_relay, puts back what it found: what the guard had put there.
+    depths = []
+    for _ in range(3):
+        with FakeRelay():
+            found = socket.getaddrinfo
+            socket.getaddrinfo = lambda *_: []
+        socket.getaddrinfo = found
+        depths.append(found)
+    try:
+        assert depths[0] is depths[1] is depths[2]
+        assert socket.getaddrinfo("127.0.0.1", 1)
+    finally:
+        with FakeRelay():
+            pass
+    assert socket.getaddrinfo is not found, "the next relay has put the real one back"

@@ -26,6 +26,7 @@ from urllib.request import getproxies
 
 from .._errors import TickertapeError
 from ._errors import UncoveredTransport
+from ._patches import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -144,30 +145,33 @@ _resolving: list[_Released] = []
 # would put back what another had put there. Reentrant: what holds it may raise audit events.
 _lock = threading.RLock()
 _guards: list[_Guard] = []
-_undo: dict[tuple[Any, str], Any] = {}
+_places = Places()
 _late: set[str] = set()
 """Packages of `_ENTRANCES` whose import has begun while a guard was there."""
 
 
 def _install() -> None:
+    global _installing
     with _lock:
-        for owner, name, make in _patches() if _guards else ():
-            if (owner, name) not in _undo:
-                _undo[owner, name] = owner.__dict__.get(name)
-                setattr(owner, name, make(getattr(owner, name)))
+        if _installing or not _guards:  # to patch a class raises audit events, of which this hears
+            return
+        _installing = True
+        try:
+            for owner, name, make in _patched():
+                _places.put(owner, name, make)
+        finally:
+            _installing = False
+
+
+_installing = False
 
 
 def _uninstall() -> None:
     _late.clear()
-    while _undo:
-        (owner, name), before = _undo.popitem()
-        if before is None:  # it was inherited
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
+    _places.take_away()
 
 
-def _patches() -> Iterator[tuple[Any, str, Any]]:
+def _patched() -> Iterator[tuple[Any, str, Any]]:
     # To learn what names are resolved to, which no audit event tells.
     yield socket, "getaddrinfo", _resolve
     # A name that is given instead of an address is resolved before their events are raised.
@@ -385,7 +389,7 @@ def _resolved(host: Any, port: Any, found: Iterable[Any]) -> None:
 # -- libraries ----------------------------------------------------------------------------
 
 
-def _entered(targets: Callable[..., Iterator[Target]], library: str | None, otherwise: str, real: Any) -> Any:
+def _entrance(targets: Callable[..., Iterator[Target]], library: str | None, otherwise: str, real: Any) -> Any:
     """Judge what is asked for before the library has done anything."""
 
     def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -457,11 +461,11 @@ def _of_endpoint(
 
 
 def _known(targets: Callable[..., Iterator[Target]], library: str) -> Callable[[Any], Any]:
-    return partial(_entered, targets, library, library)
+    return partial(_entrance, targets, library, library)
 
 
 def _any(targets: Callable[..., Iterator[Target]], otherwise: str = "a socket") -> Callable[[Any], Any]:
-    return partial(_entered, targets, None, otherwise)
+    return partial(_entrance, targets, None, otherwise)
 
 
 _ENTRANCES: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (

@@ -1,11 +1,11 @@
-"""What a client waits with, made virtual: there as long as a virtual clock is entered.
+"""Patches of the process: how they are put and taken away, and those of what a client waits with.
 
-`time.sleep`, `asyncio.sleep`, `anyio.sleep` and `trio.sleep` move the clock, and
+`time.sleep`, `asyncio.sleep`, `anyio.sleep` and `trio.sleep` move the virtual clock, and
 `time.monotonic` and `time.time` show it, so that a deadline that a client computes
 comes when it should; so does one that asyncio keeps (`asyncio.timeout`,
 `anyio.fail_after`), whose loop looks at `time.monotonic`. Deadlines of trio's scopes
 stay real. Only threads that belong to a relay are meant: the one that entered it,
-and those that have called it.
+and those that have called it. What is patched to keep the network away is in `_guard.py`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,53 @@ _FOREVER = 10 * 365 * 86400.0
 """A sleep this long means "until cancelled" and stays real."""
 
 
+class Places:
+    """What of ours stands in which places.
+
+    Another patch (monkeypatch, freezegun) that finds one of ours in a place puts it back there
+    when we are gone. It is inert then; but it must not be taken for the real thing later on, or
+    we would patch our own patch, one deeper each time.
+    """
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[Any, str], tuple[Any, bool]] = {}
+        """Of each place, what we have put there, and whether the place had it from a base class."""
+        self._ours: dict[int, Any] = {}
+        """Of each real thing, by its id, what stands for it."""
+        self._real: dict[int, Any] = {}
+        """The other way round."""
+
+    def put(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Patch it, unless ours stands there; over what stands there now, not what stood there at import."""
+        found = getattr(place, name)
+        if found is self._standing.get((place, name), (None,))[0]:
+            return
+        real = self._real.get(id(found), found)
+        if id(real) not in self._ours:
+            self._ours[id(real)] = ours = make(real)
+            self._real[id(ours)] = real
+        _, inherited = self._standing.get((place, name), (None, name not in vars(place)))
+        self._standing[place, name] = self._ours[id(real)], inherited
+        setattr(place, name, self._ours[id(real)])
+
+    def bare(self, place: Any, name: str) -> bool:
+        """Whether somebody has put the real thing back where ours should stand."""
+        ours, _ = self._standing.get((place, name), (None, False))
+        return ours is not None and getattr(place, name) is self._real[id(ours)]
+
+    def take_away(self) -> None:
+        while self._standing:
+            (place, name), (ours, inherited) = self._standing.popitem()
+            if vars(place).get(name) is not ours:  # another patch stands there, and is not ours to take away
+                continue
+            if inherited:
+                delattr(place, name)
+            else:
+                setattr(place, name, self._real[id(ours)])
+
+
 class Patches:
-    """The patches of the process.
+    """What a client waits with.
 
     One set for all clocks, not one a clock: relays may overlap without being nested
     (tasks, threads), and each would put back what another had put there.
@@ -40,13 +85,7 @@ class Patches:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clocks: list[VirtualClock] = []
-        self._standing: dict[tuple[Any, str], Any] = {}
-        """Of each place, what we have put there."""
-        self._ours: dict[int, Any] = {}
-        """Of each real thing, by its id, what stands for it."""
-        self._real: dict[int, Any] = {}
-        """The other way round. Both are kept: another patch (monkeypatch, freezegun) that found one of ours in a
-        place puts it back there when we are gone, and it must not be taken for the real thing then."""
+        self._places = Places()
 
     def add(self, clock: VirtualClock) -> None:
         with self._lock:
@@ -58,10 +97,7 @@ class Patches:
         with self._lock:
             self._clocks.remove(clock)
             if not self._clocks:
-                for (place, name), ours in self._standing.items():
-                    if getattr(place, name) is ours:  # else another patch stands there, and is not ours to take away
-                        setattr(place, name, self._real[id(ours)])
-                self._standing.clear()
+                self._places.take_away()
 
     def here(self) -> VirtualClock | None:
         """The clock that the caller's waiting is meant for: that of its task, else that of its thread."""
@@ -71,24 +107,13 @@ class Patches:
         return next((clock for clock in reversed(self._clocks) if thread in clock._threads), None)
 
     def _stand(self) -> None:
-        """Patch every place where nothing of ours stands: at first, and where another patch put the real thing back."""
-        self._patch(time, "sleep", self._sleep)
+        self._places.put(time, "sleep", self._sleep)
         for name in ("monotonic", "time"):
-            self._patch(time, name, self._ahead)
+            self._places.put(time, name, self._ahead)
         # Not imported for its own sake: a client that does not have them yet cannot sleep by them.
         for module in ("asyncio", "anyio", "trio"):
             if hasattr(sys.modules.get(module), "sleep"):
-                self._patch(sys.modules[module], "sleep", self._asleep)
-
-    def _patch(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
-        # What stands there now, not what stood there at import: another patch may be around this one.
-        found = getattr(place, name)
-        real = self._real.get(id(found), found)
-        if id(real) not in self._ours:
-            self._ours[id(real)] = ours = make(real)
-            self._real[id(ours)] = real
-        self._standing[place, name] = self._ours[id(real)]
-        setattr(place, name, self._ours[id(real)])
+                self._places.put(sys.modules[module], "sleep", self._asleep)
 
     def _sleep(self, real: Callable[[float], None]) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
@@ -120,8 +145,7 @@ class Patches:
 
     def _renew(self) -> None:
         """A patch that was laid over ours and is gone (freezegun's) has put the real clock back: so do we ours."""
-        ours = self._standing.get((time, "monotonic"))
-        if ours is not None and time.monotonic is self._real[id(ours)]:
+        if self._places.bare(time, "monotonic"):
             with self._lock:
                 self._stand()
 
