@@ -15,11 +15,14 @@ import pytest
 
 import tickertape
 from tickertape.testing import Fault, Scenario, Tape, UnmatchedRequest, UnplayedError, When
+from tickertape.testing._client import Client
+from tickertape.testing._clock import VirtualClock
 from tickertape.testing._endpoints import answer
 from tickertape.testing._facts import Interaction
 from tickertape.testing._journal import Call
 from tickertape.testing._matching import MatchError
-from tickertape.testing._relay import PlayError, Relay
+from tickertape.testing._plays import PlayError
+from tickertape.testing._relay import Relay
 from tickertape.testing._wire import Request, body_of, end_of, head_of, whole
 
 CAT = "gpt-image-1.5/cat-drinking-milk"
@@ -218,7 +221,7 @@ def test_a_failure_comes_first_and_then_the_answer() -> None:
 )
 def test_a_date_to_wait_for_comes_with_the_date_of_now(failed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_792_567_670.5)  # ten seconds before
-    relay = Relay()
+    relay = Relay(client=Client(VirtualClock()))
     relay.fail(**failed)
     relay.fail(on="models", **failed)
     for request in (chat(), get("https://any.example/v1/models")):

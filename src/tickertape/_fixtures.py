@@ -217,7 +217,8 @@ def _section(relay: Relay, report: pytest.TestReport) -> str:
     shown = report.longreprtext
     told = dict.fromkeys(_printable(_explained(error)) for error in relay.unmatched)
     more = [text for text in told if not all(line.strip() in shown for line in text.partition(": ")[2].splitlines())]
-    lines = [f"seed {relay.seed}: run again with --tickertape-seed={relay.seed}", str(relay.calls), *more[:_MOST]]
+    seed = f"seed {relay.seed}: run again with --tickertape-seed={relay.seed}"
+    lines = [seed, str(relay.calls), *relay.calls.hints()[:_MOST], *more[:_MOST]]
     if len(more) > _MOST:
         lines.append(f"… {len(more) - _MOST} more requests that matched nothing")
     return _printable("\n".join(lines))

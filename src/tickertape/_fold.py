@@ -72,6 +72,7 @@ class Fold:
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
+        self._line_ends = sorted(grammar.words("_NL"), key=len, reverse=True)
         self._failures = Failures(grammar)
         self._task_id: str | None = None
         self._ids: dict[str, str] = {}
@@ -173,7 +174,7 @@ class Fold:
         match event:
             case ev.LineEnd():
                 if self._prose:
-                    self._say(_line(text))
+                    self._say(self._line(text))
                 self._preview_twin = False
             case ev.Text(text=words):
                 self._speak(words)
@@ -480,20 +481,14 @@ class Fold:
             return "video"
         return "audio" if "AUDIO_LABEL" in says else "image"
 
+    def _line(self, text: str) -> str:
+        """The text of a line's end with a newline for whatever ended it."""
+        end = next((end for end in self._line_ends if text.endswith(end)), "")
+        return text.removesuffix(end) + "\n" if end else text
+
     def _is_download(self, url: str) -> bool:
         return self._twin_path(url) is not None
 
     def _kind(self, url: str) -> ev.Kind | None:
         """What a URL's path, or a `data:` URL's media type, says it is."""
         return media_kind(self._grammar, url)
-
-
-_LINE_ENDS = ("\\r\\n", "\\n", "\r\n", "\n", "\r")
-
-
-def _line(text: str) -> str:
-    """The text of a line's end with a newline for whatever ended it."""
-    for end in _LINE_ENDS:
-        if text.endswith(end):
-            return text.removesuffix(end) + "\n"
-    return text

@@ -6,13 +6,12 @@ _PAIRS = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "
 _PUNCTUATION = frozenset("「『【*_~`")
 """Opening marks that the grammar reads as punctuation, before it reads what they open."""
 _EMPHASIS = "*_~"
-_SAME = frozenset("*_~`")
 
 
 def reopened(before: str, text: str) -> str:
     """A text with the opening marks that stand right before it and whose partners stand in it."""
-    while (mark := before[-1:]) in _PUNCTUATION and mark:
-        if mark in _SAME:
+    while (mark := before[-1:]) in _PUNCTUATION:
+        if mark not in _PAIRS or _PAIRS[mark] == mark:
             mark = before[len(before.rstrip(mark)) :]
             if _count(text, mark) % 2 == 0:
                 break

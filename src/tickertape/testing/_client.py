@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -36,12 +37,18 @@ class Client:
         return real + self._clock.now if isinstance(self._clock, VirtualClock) else real
 
     @property
+    def wall(self) -> float:
+        """The time of day by the client's `time.time()`, which is virtual where its sleeps are."""
+        return time.time()
+
+    @property
     def asker(self) -> Asker:
-        """The task that runs now, of asyncio or trio; where there is none the thread."""
-        return ref(_task() or threading.current_thread())
+        """The task that runs now; where there is none the thread."""
+        return ref(current_task() or threading.current_thread())
 
 
-def _task() -> Any:
+def current_task() -> Any:
+    """The task of asyncio or trio that runs now; None where there is none."""
     try:
         return asyncio.current_task()
     except RuntimeError:  # no loop of asyncio's runs here

@@ -49,13 +49,14 @@ def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> 
     asked = _asked(request)
     expected = relay.validate and relay.awaits and relay.mine(request) and not is_chat(request)
     if expected and (refusal := _refusal(asked)) is not None:
-        return relay._call(request, now, "chat", answer="refused by the endpoint's rules", reply=refusal)
+        return relay._call(request, now, "chat", answer="refused: no prompt", reply=refusal)
     chat = request if is_chat(request) else _as_chat(request, asked)
     call = relay.answer(chat, now)
     if call is None:
         return None
     # The journal tells the request that came; prompt, images and model are those of the order.
-    call._ordered, call.request = chat, request
+    call.request = request
+    call.order_as(chat)
     if call.reply is not None and _succeeded(call.reply):
         call.reply = convert(relay, call, request, asked)
     return call

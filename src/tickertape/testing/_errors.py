@@ -12,7 +12,7 @@ what a test hands to the relay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._errors import TickertapeError
 
@@ -51,3 +51,9 @@ class EndlessWait(BaseException):
 
 class UnplayedError(TickertapeError, AssertionError):
     """Something was played that no request asked for, or not as often as it should have been."""
+
+
+def short(value: Any, width: int = 60) -> str:
+    """A value as messages show it."""
+    shown = repr(value)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ._endpoints import ENDPOINTS, as_order
-from ._relay import is_chat
+from ._endpoints import ENDPOINTS, orders
+from ._errors import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._journal import Call
-    from ._relay import Play, Relay
+    from ._plays import Play
+    from ._relay import Relay
     from ._wire import Request
 
 _ROUTES = ("/chat/completions", *ENDPOINTS)
@@ -38,8 +39,7 @@ def _told(relay: Relay, call: Call) -> Iterator[str]:
         yield f"found: a URL outside base_url={relay.base_url!r}"
         yield "remedy: point the client there, or leave base_url out to answer any host"
         return
-    if (order := as_order(request)) is not None:
-        call._ordered = None if order is request else order
+    if orders(request):
         yield from _order(relay, call)
         return
     if (used := relay.used_up(request)) is not None:
@@ -49,28 +49,30 @@ def _told(relay: Relay, call: Call) -> Iterator[str]:
         yield "remedy: record the job to its end, or let the client stop there; what comes next is not made up"
         return
     yield "found: a request that is neither an order (a chat completion), nor a list of models, nor a link of an answer"
-    yield from _nearest_route(request)
+    if (slip := _slip(request)) is not None:
+        yield slip
+        yield "remedy: ask there, or add a route of your own to fake_relay.router (respx)"
+        return
     yield from (f"nearest: {url}" for url in get_close_matches(request.url, relay.links(), n=3))
     yield (
         "remedy: play a scenario or a tape whose links hold it, or add a route of your own to fake_relay.router (respx)"
     )
 
 
-def _nearest_route(request: Request) -> Iterator[str]:
-    """Of a request that is an order's but for its method, or for a slip of the pen in its path."""
-    if is_chat(request) or request.path.rstrip("/").endswith(tuple(ENDPOINTS)):
-        yield f"differs in method: expected POST, found {request.method}"
-        return
+def _slip(request: Request) -> str | None:
+    """Where a request is an order's but for its method, or for a slip of the pen in its path."""
     path = request.path.rstrip("/")
-    for route in _ROUTES:
+    if path.endswith(_ROUTES):
+        return f"differs in method: expected POST, found {request.method}"
+    for route in _ROUTES if request.method == "POST" else ():
         end = "/".join(path.split("/")[-route.count("/") :])
-        if request.method == "POST" and get_close_matches(f"/{end}", [route], cutoff=0.8):
-            yield f"differs in path: expected …{route}, found {request.path}"
-            return
+        if get_close_matches(f"/{end}", [route], cutoff=0.8):
+            return f"differs in path: expected …{route}, found {request.path}"
+    return None
 
 
 def _order(relay: Relay, call: Call) -> Iterator[str]:
-    yield f"found: model {call.model!r}, prompt {_short(call.prompt)}, stream {call.stream}"
+    yield f"found: model {call.model!r}, prompt {short(call.prompt)}, stream {call.stream}"
     judged = relay.judged(call)
     if not judged:
         yield "expected: nothing was played"
@@ -93,8 +95,3 @@ def _used_up(play: Play, count: int) -> Iterator[str]:
         yield f"found: all {count} plays that match are used up, of which this is the last"
     yield f"differs in times: it was played {play.played} of {play.times} already"
     yield f"remedy: play it with times={play.played + 1}, or times=None for any number of requests"
-
-
-def _short(text: str | None, width: int = 60) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"

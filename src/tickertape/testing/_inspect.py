@@ -482,7 +482,7 @@ def _type(reply: Reply | None) -> str | None:
     head = head_of(reply or ())
     if not isinstance(head, Head) or head.status not in (200, 206):
         return None
-    told = {name.lower(): value for name, value in head.headers}.get("content-type", "").partition(";")[0].strip()
+    told = (head.header("content-type") or "").partition(";")[0].strip()
     return told if _SHOWN.fullmatch(told) else None
 
 

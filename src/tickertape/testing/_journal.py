@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from .._errors import TickertapeError
 from ..responses import parse_response
-from ._wire import Ending, Reply, Request, body_of, head_of
+from ._wire import End, Ending, Reply, Request, body_of, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
@@ -82,6 +82,10 @@ class Call:
     _ordered: Request | None = field(default=None, init=False)
     """The chat request that orders the same, where another endpoint was asked."""
     _read: tuple[int, Task] | None = field(default=None, init=False)
+
+    def order_as(self, chat: Request | None) -> None:
+        """Note the chat request that orders the same, where another endpoint was asked; for the relay."""
+        self._ordered = None if chat is self.request else chat
 
     @property
     def _body(self) -> dict[str, Any]:
@@ -315,6 +319,23 @@ class Calls(Sequence[Call]):
         return "\n".join(table) if self._calls else "no calls"
 
     __str__ = table
+
+    def hints(self) -> list[str]:
+        """What those who meet the relay for the first time stumble over, where it was so: a sentence each."""
+        told = []
+        for call in self._calls:
+            last = (call.reply or (None,))[-1]
+            if call.answer.startswith("refused: "):
+                told.append(
+                    f"call {call.number} was refused as a relay does, with status {call.status}: send what it asks for "
+                    "(a key is any 'Authorization: Bearer …'), or give validate=False"
+                )
+            elif call.ended == "timeout" and isinstance(last, End) and last.how == "eof":
+                told.append(
+                    f"call {call.number}: the whole answer would have come after {seconds(last.t)}, and the client's "
+                    "read timeout ended it before; httpx gives 5 s unless it is told otherwise (timeout=60)"
+                )
+        return told
 
     def __repr__(self) -> str:
         return f"<Calls: {len(self._calls)}>\n{self.table()}"

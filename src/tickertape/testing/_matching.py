@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .._errors import TickertapeError
+from ._errors import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +84,9 @@ class When:
         if self.model is not None and not _is(self.model, call.model or ""):
             yield f"model: expected {_shown(self.model)}, found {call.model!r}"
         if self.prompt is not None and not _in(self.prompt, prompt):
-            yield f"prompt: expected {_shown(self.prompt)} in it, found {_short(prompt)}"
+            yield f"prompt: expected {_shown(self.prompt)} in it, found {short(prompt)}"
         if self.prompt_is is not None and self.prompt_is != prompt:
-            yield f"prompt: expected {_short(self.prompt_is)}, found {_short(prompt)}"
+            yield f"prompt: expected {short(self.prompt_is)}, found {short(prompt)}"
         if self.image is not None and self.image != bool(call.images):
             yield f"image: expected {'one' if self.image else 'none'}, found {len(call.images)}"
         if self.stream is not None and self.stream != call.stream:
@@ -159,10 +160,10 @@ def _subset(expected: Any, found: Any, at: str) -> str | None:
     """Where `found` is not what `expected` asks for."""
     if isinstance(expected, Mapping):
         if not isinstance(found, Mapping):
-            return f"{at}: expected an object, found {_short(found)}"
+            return f"{at}: expected an object, found {short(found)}"
         for key, value in expected.items():
             if key not in found:
-                return f"{at}.{key}: expected {_short(value)}, found no such key"
+                return f"{at}.{key}: expected {short(value)}, found no such key"
             if told := _subset(value, found[key], f"{at}.{key}"):
                 return told
         return None
@@ -175,15 +176,10 @@ def _subset(expected: Any, found: Any, at: str) -> str | None:
         holds = bool(expected(found))
     else:
         holds = expected == found and isinstance(expected, bool) == isinstance(found, bool)
-    return None if holds else f"{at}: expected {_short(expected)}, found {_short(found)}"
+    return None if holds else f"{at}: expected {short(expected)}, found {short(found)}"
 
 
 def _shown(text: Text) -> str:
     if isinstance(text, str):
         return repr(text)
     return f"/{text.pattern}/" if isinstance(text, re.Pattern) else " or ".join(map(_shown, text))
-
-
-def _short(value: Any, width: int = 60) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"

@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._errors import TickertapeError
+from ._errors import short
 from ._gallery import find, project_folders
 from .faults import Fault
 from .scenario import Scenario
@@ -129,16 +130,16 @@ def scenario(told: Any) -> Scenario:
     _known("scenario", told, ("kind", "prompt", "n", "steps"))
     kind = told.get("kind", "image")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise OrderError(f"scenario.kind: expected one of {', '.join(_KINDS)}, found {_short(kind)}")
+        raise OrderError(f"scenario.kind: expected one of {', '.join(_KINDS)}, found {short(kind)}")
     result = _made("scenario", _KINDS[kind], told.get("prompt", ""), _counted("scenario.n", told.get("n", 1)))
     for number, step in enumerate(_typed("scenario.steps", told.get("steps", []), list)):
         where = f"scenario.steps[{number}]"
         name, *arguments = [step] if isinstance(step, str) else _typed(where, step, list) or [None]
         if not isinstance(name, str) or name not in STEPS:
-            raise OrderError(f"{where}: expected one of {', '.join(STEPS)}, found {_short(name)}")
+            raise OrderError(f"{where}: expected one of {', '.join(STEPS)}, found {short(name)}")
         for argument in arguments:
             if not isinstance(argument, str | int | float | None) or isinstance(argument, bool):
-                raise OrderError(f"{where}: expected numbers and texts, found {_short(argument)}")
+                raise OrderError(f"{where}: expected numbers and texts, found {short(argument)}")
             if name in ("queue", "generate", "retry", "results"):
                 _counted(where, argument)
         if len(arguments) > MOST:
@@ -153,20 +154,20 @@ def fault(told: Any) -> Fault:
         told = {told: {}}
     if not isinstance(told, dict) or len(told) != 1:
         raise OrderError(
-            f'fault: expected one name with its arguments, such as {{"reset": {{"frame": 3}}}}, found {_short(told)}'
+            f'fault: expected one name with its arguments, such as {{"reset": {{"frame": 3}}}}, found {short(told)}'
         )
     ((name, arguments),) = told.items()
     if name not in FAULTS:
-        raise OrderError(f"fault: expected one of {', '.join(FAULTS)}, found {_short(name)}")
+        raise OrderError(f"fault: expected one of {', '.join(FAULTS)}, found {short(name)}")
     parameters = inspect.signature(FAULTS[name]).parameters
     given = {}
     for key, value in _typed(f"fault.{name}", arguments, dict).items():
         if key not in parameters:
             expected = ", ".join(parameters) or "no arguments"
-            raise OrderError(f"fault.{name}: expected {expected}, found {_short(key)}")
+            raise OrderError(f"fault.{name}: expected {expected}, found {short(key)}")
         place = isinstance(value, list) and key == "event" and [type(v) for v in value] == [str, int]
         if not place and not isinstance(value, str | int | float | None):
-            raise OrderError(f"fault.{name}.{key}: expected a number or a text, found {_short(value)}")
+            raise OrderError(f"fault.{name}.{key}: expected a number or a text, found {short(value)}")
         given[key] = tuple(value) if place else value
         if key in ("retry_after", "value"):  # these become headers
             _one_line(f"fault.{name}.{key}", value)
@@ -199,14 +200,14 @@ def _made(where: str, make: Callable[..., T], *arguments: Any, **named: Any) -> 
 
 def _known(where: str, body: dict[str, Any], names: Iterable[str]) -> None:
     if unknown := [key for key in body if key not in names]:
-        raise OrderError(f"{where}: expected {', '.join(names)}, found {', '.join(map(_short, unknown[:5]))}")
+        raise OrderError(f"{where}: expected {', '.join(names)}, found {', '.join(map(short, unknown[:5]))}")
 
 
 def _typed(where: str, value: Any, expected: Any) -> Any:
     types = expected if isinstance(expected, tuple) else (expected,)
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         names = " or ".join(_JSON[each] for each in types)
-        raise OrderError(f"{where}: expected {names}, found {_short(value)}")
+        raise OrderError(f"{where}: expected {names}, found {short(value)}")
     return value
 
 
@@ -222,16 +223,11 @@ _JSON = {
 
 def _counted(where: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
-        raise OrderError(f"{where}: expected a whole number up to {MOST}, found {_short(value)}")
+        raise OrderError(f"{where}: expected a whole number up to {MOST}, found {short(value)}")
     return value
 
 
 def _one_line(where: str, value: Any) -> Any:
     if isinstance(value, str) and not value.isprintable():
-        raise OrderError(f"{where}: expected one line, for it becomes a header; found {_short(value)}")
+        raise OrderError(f"{where}: expected one line, for it becomes a header; found {short(value)}")
     return value
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:59] + "…"

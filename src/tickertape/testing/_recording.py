@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ._endpoints import answer, orders
 from ._forward import MARK, Forward
 from ._matching import condition
-from ._relay import Job, Play, is_chat
+from ._plays import Job, Play
+from ._relay import is_chat
 from ._world import TapeJob
 from .tape import Tape
 

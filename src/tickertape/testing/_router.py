@@ -16,11 +16,12 @@ import httpx
 from respx.models import AllMockedAssertionError, PassThrough, Route
 from respx.router import MockRouter
 
+from ._client import current_task
 from ._endpoints import answer
 from ._errors import EndlessWait
 from ._guard import is_served, port_of
 from ._onward import raw_headers
-from ._stacks import break_off, first_generation, in_task, mockers, module_of, raised_as_known
+from ._stacks import break_off, first_generation, mockers, module_of, raised_as_known
 from ._wire import Data, Head, Request, end_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class RelayRouter(MockRouter):
 
     def start(self) -> None:
         self.snapshot()
-        self._thread, self._in_task, self._around = threading.get_ident(), in_task(), _entered.get()
+        self._thread, self._in_task, self._around = threading.get_ident(), current_task() is not None, _entered.get()
         _entered.set(self)
         with _lock:
             self._mockers = mockers()

@@ -7,7 +7,6 @@ httpx maps it as it maps the real one.
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -121,18 +120,6 @@ def _twin(kind: type, packages: dict[str, str]) -> type | None:
                 # A status error needs a response, and is no transport's.
                 return None if issubclass(twin, httpx.HTTPStatusError) else twin
     return None
-
-
-def in_task() -> bool:
-    """Whether the caller is a task of asyncio's or trio's."""
-    trio = sys.modules.get("trio")
-    if in_asyncio() or trio is None:
-        return in_asyncio()
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
 
 
 def break_off(

@@ -531,7 +531,7 @@ def _head_at(call: Call) -> float:
 
 def _header(call: Call, name: str) -> str | None:
     head = head_of(call.reply or ())
-    return next((value for key, value in head.headers if key.lower() == name), None) if head else None
+    return head.header(name) if head else None
 
 
 def retry_after(call: Call) -> float | None:

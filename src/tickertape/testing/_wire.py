@@ -40,6 +40,10 @@ class Head:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
 
+    def header(self, name: str) -> str | None:
+        """The first of this name, letter case aside; `name` is in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:

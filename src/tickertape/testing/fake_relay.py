@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ._episodes import Mode
     from ._errors import UnmatchedRequest
     from ._journal import Calls
+    from ._plays import On
     from ._recording import Recording
-    from ._relay import On
     from ._rules import RetryAfter
     from .drift import Change
     from .faults import Fault
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .tape import Tape
 
     F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST = 5
+"""Hints in a note; a client in a loop has hundreds."""
 
 
 class FakeRelay:
@@ -261,7 +264,8 @@ class FakeRelay:
         """What a failure report tells of the relay: its seed, what it was asked, and what it was asked in vain."""
         missed = self.unmatched
         told = [f"{type(missed[0]).__name__}: {missed[0]}"] if missed and error not in missed else []
-        return "\n".join((f"fake relay: FakeRelay(seed={self.seed}) draws the same again", str(self.calls), *told))
+        seed = f"fake relay: FakeRelay(seed={self.seed}) draws the same again"
+        return "\n".join((seed, str(self.calls), *self.calls.hints()[:_MOST], *told))
 
     def close(self) -> None:
         """Stop answering, without judging. Calls stay to be read."""
@@ -361,7 +365,8 @@ class FakeRelay:
         return cast("F", wrapped)
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in self._options.items() if v not in (None, (), True, 0))
+        plain = {name: each.default for name, each in inspect.signature(FakeRelay).parameters.items()}
+        given = ", ".join(f"{k}={v!r}" for k, v in self._options.items() if repr(v) != repr(plain[k]))
         return f"FakeRelay({given})"
 
 

@@ -410,7 +410,7 @@ def _frames(reply: Reply) -> list[_Frame]:
     body = _body(reply)
     if not _is_sse(reply):
         head = head_of(reply)
-        kind = (_header(head, "content-type") or "no content type") if head else "no head"
+        kind = (head.header("content-type") or "no content type") if head else "no head"
         raise FaultError(f"the reply is no stream of server-sent events but {len(body)} bytes ({kind})")
     frames, at = [], 0
     for start, stop in [*(border.span() for border in _BORDER.finditer(body)), (len(body), len(body))]:
@@ -488,12 +488,7 @@ def _event_at(reply: Reply, name: str, number: int) -> int:
 
 def _length(reply: Reply) -> str | None:
     head = head_of(reply)
-    return _header(head, "content-length") if head else None
-
-
-def _header(head: Head, name: str) -> str | None:
-    """A header's value; tapes keep names as they were received."""
-    return next((value for key, value in head.headers if key.lower() == name), None)
+    return head.header("content-length") if head else None
 
 
 # -- changes of a reply ----------------------------------------------------------------

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .._errors import TickertapeError
 from ..events import Kind
+from ._errors import short
 from ._job import Job
 from ._script import Intent, Language, dialect_of, dialects, error, failure, languages, lines, models, refusal
 
@@ -325,12 +326,12 @@ def _lack(intent: Intent, dialect: str) -> tuple[str, str | None] | None:
             reason=intent.reason,
         )
         if taken := _misread(alone):
-            call, other = f"{intent.end}({_short(intent.reason)})", "write it in other words"
+            call, other = f"{intent.end}({short(intent.reason)})", "write it in other words"
             read, meant = taken.get("error", (None, None))
             # A part that is read for the whole, such as what follows a label, may be all that was meant.
             part = read["message"] if read and read["category"] == meant["category"] else ""
             if len(taken) == 1 and part and part in intent.reason and not _misread(replace(alone, reason=part)):
-                other = f"write {intent.end}({_short(part)})"
+                other = f"write {intent.end}({short(part)})"
             differs = [f"{key} {_told(read)} instead of {_told(meant)}" for key, (read, meant) in taken.items()]
             return f"{call}: a reader of {who} takes it for {', '.join(differs)}", other
     return None
@@ -352,13 +353,8 @@ def _misread(intent: Intent) -> dict[str, tuple[Any, Any]]:
 def _told(value: Any) -> str:
     """A value of a task; of an error its message, and its category."""
     if isinstance(value, dict) and "category" in value:
-        return f"{_short(value['message'])} ({value['category']})"
-    return _short(value)
-
-
-def _short(value: Any, width: int = 60) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
+        return f"{short(value['message'])} ({value['category']})"
+    return short(value)
 
 
 def _begin_with(dialect: str) -> str:

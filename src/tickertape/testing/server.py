@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ._errors import UnmatchedRequest
     from ._journal import Calls
     from ._pace import Pace
-    from ._relay import On
+    from ._plays import On
     from ._rules import RetryAfter
     from ._session import Fallback
     from ._wire import Request
