@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tickertape import TickertapeError
+from tickertape.testing import FakeRelay, Fault, Scenario
 from tickertape.testing._journal import Call, Calls, NoCalls, UnknownKind, seconds
 from tickertape.testing._wire import Data, End, Request, body_of, streamed, whole
 
@@ -334,3 +336,27 @@ def test_a_long_table_is_cut_at_its_beginning() -> None:
 )
 def test_times_are_written_without_idle_zeros(time: float, text: str) -> None:
     assert seconds(time) == text
+
+
+def test_who_meets_the_relay_for_the_first_time_is_told_what_they_stumble_over() -> None:
+    with FakeRelay(strict=False) as relay, httpx.Client() as client:
+        relay.play(Scenario.video("a kite"), times=3)
+        body = {"model": "sora-2", "messages": [{"role": "user", "content": "a kite"}]}
+        keyless = client.post("https://relay.example/v1/chat/completions", json=body)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("https://relay.example/v1/chat/completions", json=body, headers={"authorization": "Bearer x"})
+        patient = {"authorization": "Bearer x"}
+        client.post("https://relay.example/v1/chat/completions", json=body, headers=patient, timeout=60)
+    assert keyless.status_code == 401
+    refused, late = relay.calls.hints()
+    assert refused.startswith("call 1 was refused as a relay does, with status 401: send what it asks for")
+    assert late.startswith("call 2: the whole answer would have come after 35 s, and the client's read timeout")
+    assert relay.calls.first.answer == "refused: 未提供令牌"
+
+
+def test_a_silence_that_nothing_ends_is_no_answer_that_would_have_come() -> None:
+    with FakeRelay(strict=False, validate=False) as relay, httpx.Client() as client:
+        relay.fail(fault=Fault.unanswered())
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("https://relay.example/v1/chat/completions", json={})
+    assert relay.calls.hints() == []

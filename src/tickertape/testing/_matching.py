@@ -48,7 +48,7 @@ class When:
     path: Text | None = None
     """The end of the URL's path, or a pattern found in it."""
     call: int | None = None
-    """Only the n-th chat request that this relay gets, counted from 1."""
+    """Only the n-th chat request that this relay answers from plays, counted from 1."""
     test: Callable[[Call], bool] | None = field(default=None)
     """Any function of the call."""
     pattern: Any = field(default=None)
