@@ -122,6 +122,7 @@ def test_the_status_decides_alone(body: dict[str, Any], task: Task) -> None:
         pytest.param({"status": "processing", "progress": True}, "in_progress", (), id="true"),
         pytest.param({"status": "processing", "progress_pct": 0.5}, "in_progress", (50,), id="fraction"),
         pytest.param({"status": "processing", "progress_pct": 0.29}, "in_progress", (29,), id="odd fraction"),
+        pytest.param({"status": "processing", "progress_pct": 0.07}, "in_progress", (7,), id="odder fraction"),
         pytest.param({"status": "succeeded", "progress_pct": 1}, "completed", (100,), id="the whole as a fraction"),
         pytest.param({"status": "preprocessing", "progress_pct": None}, "in_progress", (), id="fraction null"),
         pytest.param(

@@ -558,6 +558,65 @@ def test_models_are_those_that_were_played_for_or_asked_for() -> None:
     assert keyless.status == 401
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"path": "/images/generations"},
+        {"json": {"prompt": "a cat"}},
+        {"prompt": "cat"},
+        lambda call: call.request.json["prompt"] == "a cat",
+    ],
+    ids=["path", "json", "prompt", "a function"],
+)
+def test_conditions_see_the_request_that_came_by_another_endpoint(when: Any) -> None:
+    relay = Relay()
+    relay.play(Scenario.image("x"), when=when)
+    request = Request(
+        "POST",
+        "https://any.example/v1/images/generations",
+        {"authorization": "Bearer x"},
+        b'{"model":"m","prompt":"a cat"}',
+    )
+    call = answer(relay, request, 0.0)
+    assert call is not None
+    assert (call.status, call.prompt, call.request) == (200, "a cat", request)
+
+
+def test_an_unknown_model_is_told_as_such() -> None:
+    call = Relay().answer(get("https://any.example/v1/models/nonsense"), 0.0)
+    assert call is not None
+    error = json.loads(body_of(call.reply or ()))["error"]
+    assert (call.status, error["code"]) == (404, "model_not_found")
+    assert error["message"].startswith("The model 'nonsense' does not exist")
+
+
+def test_a_part_of_a_medium_is_served_as_on_the_wire() -> None:
+    relay = Relay()
+    relay.play(Scenario.video("x"))
+    call = relay.answer(chat(), 0.0)
+    assert call is not None
+    call.received = len(body_of(call.reply or ()))
+    assert call.task is not None
+    (result,) = call.task.results
+    ranged = Request("GET", result.url, {"range": "bytes=4-7"})
+    part = relay.answer(ranged, 900.0)
+    assert part is not None
+    assert (part.status, body_of(part.reply or ())) == (206, b"ftyp")
+
+
+def test_a_video_job_tells_what_was_asked_for_again() -> None:
+    relay = Relay()
+    relay.play(Scenario.video("x"))
+    made = answer(relay, order("videos", model="sora-2-pro", prompt="a kite", seconds="8"), 0.0)
+    assert made is not None
+    job = json.loads(body_of(made.reply or ()))
+    seen = relay.answer(get(f"https://any.example/v1/videos/{job['id']}"), 5.0)
+    assert seen is not None
+    again = json.loads(body_of(seen.reply or ()))
+    for told in (job, again):
+        assert (told["model"], told["prompt"], told["seconds"]) == ("sora-2-pro", "a kite", "8")
+
+
 # -- what matches nothing -------------------------------------------------------------
 
 
@@ -631,6 +690,19 @@ def test_models_are_those_that_were_played_for_or_asked_for() -> None:
             get("https://any.example/v1/chat/completions"),
             "differs in method: expected POST, found GET",
             id="another method",
+        ),
+        pytest.param(
+            lambda relay: (relay.play("sora-2/cut-while-running"), relay.answer(chat(stream=True), 0.0)),
+            get("https://asyncdata.example/source/task_01kf2q8h5r"),
+            "found: a link of tape sora-2/cut-while-running (source), which holds no answer to it and does not tell "
+            "how the job ended\n  remedy: record the poll as well",
+            id="a link whose answer is not told",
+        ),
+        pytest.param(
+            lambda relay: (relay.play("sora-2/cut-while-running"), relay.answer(chat(stream=True), 0.0)),
+            get("https://asyncdata.example/source/task_01kf2q8h5r", "POST"),
+            "differs in method: expected GET, found POST",
+            id="a link by another method",
         ),
         pytest.param(
             lambda relay: (relay.play(CAT), relay.answer(chat(), 0.0)),

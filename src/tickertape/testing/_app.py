@@ -16,7 +16,6 @@ from starlette.routing import Mount
 
 from ._control import PREFIX, control
 from ._exchange import Exchange, IllegalHeader
-from ._ranges import ranged
 from ._relay import is_chat
 from ._session import SessionError
 from ._wire import Request
@@ -106,8 +105,6 @@ class RelayApp:
 
     async def _exchange(self, call: Call, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         assert call.reply is not None
-        if call.kind == "media":
-            call.reply = ranged(call.reply, call.request)
         connection: Connection = scope["state"]["connection"]
         exchange = Exchange(call, connection, send, session.pace, session.feed.changed)
         session.feed.changed(call)

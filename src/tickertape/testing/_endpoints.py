@@ -50,13 +50,9 @@ def _converted(relay: Relay, request: Request, now: float, convert: Convert) -> 
     expected = relay.validate and relay.awaits and relay.mine(request) and not is_chat(request)
     if expected and (refusal := _refusal(asked)) is not None:
         return relay._call(request, now, "chat", answer="refused: no prompt", reply=refusal)
-    chat = request if is_chat(request) else _as_chat(request, asked)
-    call = relay.answer(chat, now)
+    call = relay.order(request, request if is_chat(request) else _as_chat(request, asked), now)
     if call is None:
         return None
-    # The journal tells the request that came; prompt, images and model are those of the order.
-    call.request = request
-    call.order_as(chat)
     if call.reply is not None and _succeeded(call.reply):
         call.reply = convert(relay, call, request, asked)
     return call
@@ -185,9 +181,9 @@ def _video(relay: Relay, call: Call, request: Request, asked: dict[str, Any]) ->
     if world.task_id is None or state is None:
         return whole(500, {"error": {"message": "what was played has no task id", "type": "server_error"}})
     told = {"id": world.task_id, "object": "video", "status": "queued", "progress": 0, "created_at": 1_768_300_000}
-    asked_for = {key: asked[key] for key in ("model", "prompt", "seconds", "size") if key in asked}
+    world.asked = {key: asked[key] for key in ("model", "prompt", "seconds", "size") if key in asked}
     found = json.loads(body_of(state))
-    return whole(200, told | (found if found.get("object") == "video" else {}) | asked_for)
+    return whole(200, told | (found if found.get("object") == "video" else {}) | world.asked)
 
 
 def _acknowledgement(relay: Relay, call: Call, request: Request, asked: dict[str, Any]) -> Reply:

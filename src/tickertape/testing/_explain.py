@@ -49,6 +49,9 @@ def _told(relay: Relay, call: Call) -> Iterator[str]:
         yield "remedy: record the job to its end, or let the client stop there; what comes next is not made up"
         return
     yield "found: a request that is neither an order (a chat completion), nor a list of models, nor a link of an answer"
+    if (link := relay.link(request.url)) is not None:
+        yield from _link(request, *link)
+        return
     if (slip := _slip(request)) is not None:
         yield slip
         yield "remedy: ask there, or add a route of your own to fake_relay.router (respx)"
@@ -57,6 +60,16 @@ def _told(relay: Relay, call: Call) -> Iterator[str]:
     yield (
         "remedy: play a scenario or a tape whose links hold it, or add a route of your own to fake_relay.router (respx)"
     )
+
+
+def _link(request: Request, name: str, role: str) -> Iterator[str]:
+    if request.method not in ("GET", "HEAD"):
+        yield f"found: a link of {name} ({role})"
+        yield f"differs in method: expected GET, found {request.method}"
+        yield "remedy: get it, or add a route of your own to fake_relay.router (respx)"
+        return
+    yield f"found: a link of {name} ({role}), which holds no answer to it and does not tell how the job ended"
+    yield "remedy: record the poll as well, or play a scenario, whose job goes on behind its links"
 
 
 def _slip(request: Request) -> str | None:
@@ -86,8 +99,8 @@ def _order(relay: Relay, call: Call) -> Iterator[str]:
     yield from (f"differs in {told}" for told in differs)
     if differs:
         yield "remedy: change when=, or play something for this request as well"
-        return
-    yield from _used_up(play, len(used))
+    else:
+        yield from _used_up(play, len(used))
 
 
 def _used_up(play: Play, count: int) -> Iterator[str]:

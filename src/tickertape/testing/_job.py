@@ -155,6 +155,8 @@ class Job:
         """Seconds from the request to the verdict."""
         self.writes = tuple(script.writes)
         """Everything the answer writes, reasoning included."""
+        self.asked: dict[str, Any] = {}
+        """What was asked for by OpenAI's `POST …/videos`: its video job tells it again."""
         self._intent = intent
         self._script = script
         self._names = names
@@ -352,6 +354,7 @@ class Job:
             "created_at": created,
             "completed_at": created + int(self.duration) if status == "completed" else None,
             "error": error and {"code": error["code"] or "generation_failed", "message": error["message"]},
+            **self.asked,
         }
 
     def _video_content(self, t: float, variant: str | None) -> Reply:

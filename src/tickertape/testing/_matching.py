@@ -176,7 +176,13 @@ def _subset(expected: Any, found: Any, at: str) -> str | None:
         holds = bool(expected(found))
     else:
         holds = expected == found and isinstance(expected, bool) == isinstance(found, bool)
-    return None if holds else f"{at}: expected {short(expected)}, found {short(found)}"
+    return None if holds else f"{at}: expected {_wanted(expected)}, found {short(found)}"
+
+
+def _wanted(expected: Any) -> str:
+    if isinstance(expected, re.Pattern):
+        return _shown(expected)
+    return f"what {getattr(expected, '__name__', 'a function')} holds for" if callable(expected) else short(expected)
 
 
 def _shown(text: Text) -> str:

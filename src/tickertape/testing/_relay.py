@@ -28,6 +28,7 @@ from ._errors import UnmatchedRequest, UnplayedError, UnusablePlay
 from ._journal import Call, Calls
 from ._matching import condition
 from ._plays import Job, On, Play, PlayError
+from ._ranges import ranged
 from ._rules import error_reply, refuse, refuse_key
 from ._wire import body_of, head_of, whole
 from ._world import TapeJob
@@ -195,6 +196,11 @@ class Relay:
         with self.lock:
             return self._answer(request, now)
 
+    def order(self, request: Request, chat: Request, now: float) -> Call | None:
+        """The same for an order by another endpoint than that of chats; `chat` is the request that orders the same."""
+        with self.lock:
+            return self._chat(request, now, chat) if self.mine(request) else None
+
     def _answer(self, request: Request, now: float) -> Call | None:
         if request.method == "POST" and is_chat(request):
             return self._chat(request, now) if self.mine(request) else None
@@ -213,6 +219,8 @@ class Relay:
 
     def _call(self, request: Request, now: float, kind: Any, **told: Any) -> Call:
         call = Call(number=self.calls.seen + 1, time=now, request=request, kind=kind, **told)
+        if kind == "media" and call.reply is not None:
+            call.reply = ranged(call.reply, request)
         play = self._first(call, on=kind) if kind not in ("chat", "unmatched") else None
         if play is not None:
             play.played += 1
@@ -258,10 +266,15 @@ class Relay:
         """Whether anything that was played may still be asked for: where nothing is, not even a refusal is given."""
         return any(play.on == "chat" and not play.exhausted for play in self.plays)
 
-    def _chat(self, request: Request, now: float) -> Call | None:
-        if self.validate and self.awaits and (refusal := refuse(request, number=self.calls.seen + 1)) is not None:
-            return self._call(request, now, "chat", answer=f"refused: {_words(refusal)}", reply=refusal)
-        probe = Call(number=self.calls.seen + 1, time=now, request=request, kind="chat", answer="")
+    def _chat(self, request: Request, now: float, chat: Request | None = None) -> Call | None:
+        chat = chat or request
+        number = self.calls.seen + 1
+        if self.validate and self.awaits and (refusal := refuse(chat, number=number)) is not None:
+            call = self._call(request, now, "chat", answer=f"refused: {_words(refusal)}", reply=refusal)
+            call.order_as(chat)
+            return call
+        probe = Call(number=number, time=now, request=request, kind="chat", answer="")
+        probe.order_as(chat)  # conditions see the request that came, and the order's prompt, images and model
         play = self._first(probe)
         if play is None:
             return None
@@ -382,7 +395,9 @@ class Relay:
             reply = whole(200, {"object": "list", "data": models})
         else:
             found = [model for model in models if model["id"] == last]
-            reply = whole(200, found[0]) if found else error_reply(404)
+            words = f"The model '{last}' does not exist or you do not have access to it."
+            unknown = error_reply(404, message=words, type="invalid_request_error", code="model_not_found")
+            reply = whole(200, found[0]) if found else unknown
         return self._call(request, now, "models", answer="the models of what is played", reply=reply)
 
     # -- what did not match -------------------------------------------------------------
@@ -427,6 +442,11 @@ class Relay:
         """The play that held answers to this request, and how many, which were all given."""
         given = ((job, len(job.run.recorded(request))) for job in reversed(self._jobs.values()) if job.run is not None)
         return next(((job.play.name, count) for job, count in given if count), None)
+
+    def link(self, url: str) -> tuple[str, str] | None:
+        """The play whose answer leads there, and what the URL is to it."""
+        roles = ((job, job.world.role_of(url)) for job in reversed(self._jobs.values()))
+        return next(((job.play.name, role) for job, role in roles if role is not None), None)
 
     def links(self) -> list[str]:
         """What the answers so far lead to."""

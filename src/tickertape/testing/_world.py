@@ -39,6 +39,8 @@ class TapeJob:
     def __init__(self, tape: Tape, number: int, chat: Interaction | None = None) -> None:
         self._tape = tape
         self._number = number
+        self.asked: dict[str, Any] = {}
+        """What was asked for by OpenAI's `POST …/videos`, which answers with it."""
         self._chat = tape.chat if chat is None else chat
         """The answer that was given; a tape may hold several."""
 
