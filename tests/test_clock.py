@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import httpx
 import pytest
 import trio
 
-from tickertape.testing import FakeRelay, Scenario
+from tickertape.testing import FakeRelay, RelayServer, Scenario
 from tickertape.testing._clock import RealClock, VirtualClock
 
 if TYPE_CHECKING:
@@ -292,3 +293,123 @@ def test_a_patch_that_is_laid_over_ours_and_put_back_to_the_real_thing_is_patche
             turns += 1
         assert turns <= 13
     assert time.monotonic is real
+
+
+# -- what blocks, and what is real -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("how", ["a sleep", "a request", "a thread"])
+def test_a_coroutine_that_blocks_its_loop_lets_the_others_wake_late(backend: str, how: str) -> None:
+    def joined() -> None:
+        relay.clock.join()
+        time.sleep(5)
+
+    def blocked() -> None:
+        if how == "a sleep":
+            time.sleep(5)
+        elif how == "a request":
+            ask()
+        else:
+            thread = threading.Thread(target=joined)
+            thread.start()
+            thread.join()
+
+    async def beat() -> None:
+        await anyio.sleep(1)
+        woken.append(relay.clock.now)
+
+    async def block() -> None:
+        await anyio.lowlevel.checkpoint()
+        blocked()
+        woken.append(relay.clock.now)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(beat)
+            group.start_soon(block)
+
+    woken: list[float] = []
+    with FakeRelay() as relay:
+        if how == "a request":
+            relay.play(VIDEO)
+        run(backend, main)
+    late = VIDEO.bind().duration if how == "a request" else 5
+    assert sorted(woken) in ([late, late], [1, late])
+
+
+def test_a_loop_that_is_blocked_by_another_ones_thread_holds_it_not_up() -> None:
+    async def inner() -> float:
+        relay.clock.join()
+        await asyncio.sleep(5)
+        return relay.clock.now
+
+    async def main() -> list[float]:
+        beat = asyncio.create_task(asyncio.sleep(1))
+        await asyncio.sleep(0)
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(asyncio.run, inner()).result()  # no coroutine should wait so
+        await beat
+        return [seen, relay.clock.now]
+
+    with FakeRelay() as relay:
+        assert asyncio.run(main()) == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("how", ["a sleep of its own time", "a lock", "a socket"])
+def test_a_thread_that_is_busy_where_it_is_costs_its_patience_once(how: str) -> None:
+    done = threading.Event()
+    lock = threading.Lock()
+    pair = socket.socketpair()
+
+    def busy() -> None:
+        if how == "a lock":
+            lock.acquire()
+        elif how == "a socket":
+            pair[0].recv(1)
+        else:
+            while not done.is_set():
+                time.sleep(0.01)
+
+    lock.acquire()
+    with FakeRelay() as relay:
+        thread = threading.Thread(target=busy, daemon=True)
+        thread.start()
+        began = time.perf_counter()
+        for _ in range(40):
+            time.sleep(10)
+        spent = time.perf_counter() - began
+        assert relay.clock.now == 400
+    done.set()
+    lock.release()
+    pair[1].send(b"x")
+    thread.join()
+    for each in pair:
+        each.close()
+    assert spent < 40 * 0.25 / 2, "not a quarter of a second for every wait"
+
+
+def test_a_request_on_a_socket_is_answered_before_a_virtual_sleep_beside_it_ends() -> None:
+    async def main(server: RelayServer) -> int:
+        async def real() -> int:
+            async with httpx.AsyncClient(timeout=5) as client:
+                answer = await client.post(f"{server.base_url}/chat/completions", json=BODY, headers=KEY)
+                return answer.status_code
+
+        status, _ = await asyncio.gather(real(), asyncio.sleep(60))
+        return int(status)
+
+    with RelayServer() as server:
+        server.play(VIDEO)
+        with FakeRelay():
+            assert asyncio.run(main(server)) == 200
+
+
+def test_a_relay_within_a_relay_does_not_turn_time_back() -> None:
+    with FakeRelay():
+        time.sleep(600)
+        before = time.monotonic()
+        with FakeRelay():
+            assert time.monotonic() >= before
+            time.sleep(60)
+            assert time.monotonic() >= before + 60

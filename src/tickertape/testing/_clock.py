@@ -42,8 +42,10 @@ _CALM = 3
 """Looks in a row at which all of them were found waiting: one that was just woken still looks so."""
 _PATIENCE = 0.25
 """Real seconds after which a thread that never waits is not waited for: it may sleep by a name of its own."""
-_DAY = 86400.0
-"""Virtual seconds after which a wait without end is given up, though other tasks go on."""
+_QUIET = 0.01
+"""Real seconds for which a loop that holds sockets must have heard nothing: a server may be about to answer."""
+_DAY, _MOVES = 86400.0, 10_000
+"""Virtual seconds, and moves of the clock, after which a wait without end is given up, though other tasks go on."""
 
 _WAITING = frozenset(
     {
@@ -56,9 +58,18 @@ _WAITING = frozenset(
         ("trio._core._io_epoll", "get_events"),
         ("trio._core._io_kqueue", "get_events"),
         ("trio._core._io_windows", "get_events"),
+        ("asyncio.runners", "run"),  # of a loop that waits in C
+        ("uvloop", "run"),
+        ("tickertape.testing._patches", "sleep"),  # a thread of its own time
     }
 )
 """Module and function in which a thread that waits is found: for a lock, for work, for its event loop's I/O."""
+_BLOCKED = frozenset({"threading", "concurrent.futures._base"})
+"""Where a thread is found whose event loop cannot go on: it waits for another thread."""
+
+
+servers: WeakSet[threading.Thread] = WeakSet()
+"""Threads of relays on loopback in this process: whoever waits, waits for their answers too."""
 
 
 class Clock(Protocol):
@@ -80,10 +91,17 @@ class VirtualClock:
         self._lock = threading.Lock()
         self._parties: dict[_Party, float] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
-        self._threads: set[int] = set()
+        self._threads: WeakSet[threading.Thread] = WeakSet()
+        """Those that belong to the relay: by themselves, for a system gives their numbers again."""
         self._before: WeakSet[threading.Thread] = WeakSet()
         """Threads that were there before the relay was: they are of the test runner."""
-        self._own: dict[int, float] = {}
+        self._own: WeakKeyDictionary[threading.Thread, float] = WeakKeyDictionary()
+        self._busy: dict[threading.Thread, tuple[int, int]] = {}
+        """Of threads that were not waited for any longer, where they were: in a call that takes its time, while they
+        stay there."""
+        self.offset = 0.0
+        """How far the clock around this one had come when this one began: the client's time does not go back."""
+        self.moves = 0
 
     @property
     def now(self) -> float:
@@ -106,7 +124,7 @@ class VirtualClock:
     @property
     def own(self) -> float:
         """Until when the calling thread itself has waited: other threads may have moved `now` on."""
-        return self._own.get(threading.get_ident(), 0.0)
+        return self._own.get(threading.current_thread(), 0.0)
 
     async def wait_until_async(self, t: float) -> None:
         """Wait in a task. Until `inf`: until cancelled, or until nothing can happen any more."""
@@ -130,7 +148,7 @@ class VirtualClock:
     async def _in_trio(self, t: float) -> None:
         from trio.testing import wait_all_tasks_blocked
 
-        with _Party(self, t) as party:
+        with _Party(self, t, in_trio=True) as party:
             while t > (now := self._now):
                 await wait_all_tasks_blocked()
                 # Woken together with others, one of which has moved the clock and runs on.
@@ -155,7 +173,8 @@ class VirtualClock:
     def _move(self, t: float) -> None:
         with self._lock:
             self._now = max(self._now, t)
-        self._own[threading.get_ident()] = t
+            self.moves += 1
+        self._own[threading.current_thread()] = t
 
     def _others(self) -> bool:
         """Whether there are other threads that time must wait for: new ones, and those that have called the relay."""
@@ -164,27 +183,30 @@ class VirtualClock:
     def _theirs(self) -> Iterator[threading.Thread]:
         me = threading.get_ident()
         for thread in threading.enumerate():
-            if thread.ident != me and (thread.ident in self._threads or thread not in self._before):
+            known = thread in self._before and thread not in self._threads and thread not in servers
+            if thread.ident != me and not known:
                 yield thread
 
-    def _all_wait(self) -> bool:
-        """Whether each of these threads was found waiting."""
+    def _active(self) -> dict[threading.Thread, tuple[int, int]]:
+        """Those of these threads that were not found waiting, and where they were."""
         frames = sys._current_frames()
         parties = {party.thread for party in list(self._parties)}
+        active = {}
         for thread in self._theirs():
             if thread.ident is None:  # it is being started
-                return False
-            if (frame := frames.get(thread.ident)) is not None:
-                module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
-                if (module, function) not in _WAITING and not (module == __name__ and thread.ident in parties):
-                    return False
-        return True
+                active[thread] = (0, 0)
+            elif (frame := frames.get(thread.ident)) is not None:
+                module, where = frame.f_globals.get("__name__"), (id(frame), frame.f_lasti)
+                waits = (module, frame.f_code.co_name) in _WAITING or (module == __name__ and thread.ident in parties)
+                if (waits and _runs(thread)) or (not waits and self._busy.get(thread) != where):
+                    active[thread] = where
+        return active
 
     def join(self) -> None:
         """The calling thread belongs to the relay: its sleeps are virtual while patched."""
         if not self._threads:
             self._before.update(threading.enumerate())
-        self._threads.add(threading.get_ident())
+        self._threads.add(threading.current_thread())
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -199,8 +221,11 @@ class VirtualClock:
 class _Party:
     """Somebody who waits: a thread, a task of trio, an event loop of asyncio. From now on, and until it leaves."""
 
-    def __init__(self, clock: VirtualClock, t: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self, clock: VirtualClock, t: float, loop: asyncio.AbstractEventLoop | None = None, *, in_trio: bool = False
+    ) -> None:
         self._clock = clock
+        self.in_trio = in_trio
         clock._parties[self] = t
         self._loop = loop
         self.thread = threading.get_ident()
@@ -217,10 +242,20 @@ class _Party:
     def leave(self) -> None:
         self._clock._parties.pop(self, None)
 
-    @property
-    def waits(self) -> bool:
-        """A loop that was left with tasks in it does not."""
-        return self._loop is None or self._loop.is_running()
+    def stands_before(self, other: _Party) -> bool:
+        """Whether the other must wait for this one, whose time is earlier: not if this one cannot act.
+
+        A loop that was left with tasks in it cannot, nor one whose thread is blocked: by the other
+        itself, in code that does not wait as a coroutine should, or by waiting for another thread.
+        """
+        if self._loop is not None and not self._loop.is_running():
+            return False
+        if self.thread == other.thread:
+            return self.in_trio and other.in_trio
+        if not (self._loop or self.in_trio):
+            return True
+        frame = sys._current_frames().get(self.thread)
+        return frame is not None and frame.f_globals.get("__name__") not in _BLOCKED
 
     def may_move_to(self, t: float) -> bool:
         """Whether nobody waits for an earlier time, and nobody else is about to do anything."""
@@ -228,13 +263,19 @@ class _Party:
         clock._parties[self] = t
         if clock.now != self._seen:
             self._seen, self._since = clock.now, monotonic()
-        if any(until < t and other.waits for other, until in list(clock._parties.items())):
+        if any(until < t and party.stands_before(self) for party, until in list(clock._parties.items())):
             self._calm = 0
             return False
         if not clock._others():
             return True
-        patient = monotonic() - self._since < _PATIENCE
-        self._calm = 0 if patient and not clock._all_wait() else self._calm + 1
+        active = clock._active()
+        if not active:
+            self._calm += 1
+        elif monotonic() - self._since < _PATIENCE or not servers.isdisjoint(active):
+            self._calm = 0
+        else:
+            clock._busy.update(active)
+            self._calm = _CALM
         return self._calm >= _CALM
 
 
@@ -247,13 +288,16 @@ class _Loop:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self._waiting: list[tuple[float, int, float, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[float, int, float, int, asyncio.Future[None]]] = []
+        """Until when, its number, the clock's time and moves when it began, and what wakes it."""
         self._numbers = count()
         self._party: _Party | None = None
+        self._heard = 0.0
+        """When the loop last had anything to do, in real seconds."""
 
     async def wait(self, loop: asyncio.AbstractEventLoop, t: float) -> None:
         woken: asyncio.Future[None] = loop.create_future()
-        heappush(self._waiting, (t, next(self._numbers), self._clock.now, woken))
+        heappush(self._waiting, (t, next(self._numbers), self._clock.now, self._clock.moves, woken))
         if self._party is None:
             self._party = _Party(self._clock, t, loop)
             _drivers.add(loop.call_soon(self._drive, loop, 0))
@@ -269,11 +313,13 @@ class _Loop:
             return
         ready = getattr(loop, "_ready", None)
         if ready and any(handle not in _drivers for handle in ready):
-            idle = 0
+            idle, self._heard = 0, monotonic()
         elif idle < (_PASSES if ready is not None else _TURNS):
             idle += 1
+        elif _holds_sockets(loop) and monotonic() - self._heard < _QUIET:
+            sleep(_SAMPLE)
         elif self._moved():
-            idle = 0
+            idle, self._heard = 0, monotonic()
         elif self._clock._others():
             sleep(_SAMPLE)
         _drivers.add(loop.call_soon(self._drive, loop, idle))
@@ -287,9 +333,10 @@ class _Loop:
             return False
         if t < inf:
             clock._move(t)
-        for until, _, began, woken in self._waiting:
-            # Nothing can end a wait without end any more, or nothing has for a day.
-            over = until <= clock.now or (until == inf and (t == inf or clock.now - began > _DAY))
+        for until, _, began, moves, woken in self._waiting:
+            # Nothing can end a wait without end any more, or nothing has for long.
+            long = clock.now - began > _DAY or clock.moves - moves > _MOVES
+            over = until <= clock.now or (until == inf and (t == inf or long))
             if over and not woken.done():
                 woken.set_result(None)
         return True
@@ -351,6 +398,21 @@ def in_asyncio() -> bool:
 def _alone(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether nothing else of this event loop could run meanwhile."""
     return not getattr(loop, "_ready", True) and len(asyncio.all_tasks(loop)) == 1
+
+
+def _runs(thread: threading.Thread) -> bool:
+    """Whether a thread that was found waiting has been woken, and the system has had no processor for it yet."""
+    try:
+        with open(f"/proc/self/task/{thread.native_id}/stat", "rb") as file:  # of Linux; elsewhere looks must do
+            return file.read().rpartition(b")")[2].lstrip().startswith(b"R")
+    except OSError:
+        return False
+
+
+def _holds_sockets(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop waits for more than its own wake-up: for a server on loopback, say."""
+    selector = getattr(loop, "_selector", None)
+    return selector is not None and len(selector.get_map() or ()) > 1
 
 
 def _timers(loop: asyncio.AbstractEventLoop) -> list[float]:

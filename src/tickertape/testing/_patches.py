@@ -89,6 +89,8 @@ class Patches:
 
     def add(self, clock: VirtualClock) -> None:
         with self._lock:
+            if (around := self.here()) is not None:
+                clock.offset = around.offset + around.now
             self._clocks.append(clock)
             _entered.set(clock)
             self._stand()
@@ -101,7 +103,7 @@ class Patches:
 
     def here(self) -> VirtualClock | None:
         """The clock that the caller's waiting is meant for: that of its task, else that of its thread."""
-        thread, mine = threading.get_ident(), _entered.get()
+        thread, mine = threading.current_thread(), _entered.get()
         if mine is not None and thread in mine._threads and mine in self._clocks:
             return mine
         return next((clock for clock in reversed(self._clocks) if thread in clock._threads), None)
@@ -128,7 +130,7 @@ class Patches:
     def _ahead(self, real: Callable[[], float]) -> Callable[[], float]:
         def ahead() -> float:
             clock = self.here()
-            return real() if clock is None else real() + clock.now
+            return real() if clock is None else real() + clock.offset + clock.now
 
         return ahead
 

@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 from .._errors import TickertapeError
 from . import _guard
 from ._app import app
+from ._clock import servers
 from ._gallery import entered
 from ._script import dialect_of
 from ._session import Options, Session, Sessions
@@ -233,6 +234,7 @@ class RelayServer:
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(config, sock, ready)), name=f"tickertape {self._url}", daemon=True
         )
+        servers.add(self._thread)
         self._thread.start()
         ready.wait()
         _guard.served.update((name, port) for name in ("127.0.0.1", "localhost", self._host))
