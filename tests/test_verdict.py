@@ -211,6 +211,8 @@ LATER = {"authorization": "Bearer two"}
 ELSEWHERE = "http://backup.test"
 DONE_SOMEWHERE = whole(200, {"id": "video_1", "object": "video", "status": "completed", "progress": 100})
 """OpenAI's video job says no URL."""
+DONE_FOR_NOTHING = whole(200, {"id": "task_1", "status": "completed", "urls": []})
+"""A relay's own, which would say one."""
 SUCCESS_LINE = RUNNING + "\n> ✅ 生成完成\n"
 BROKEN = (*sse(RUNNING)[:-1], Data(9.0, b'data: {"choices": [{"index": 0, "delta": {"conte\n\n'), End(9.0))
 """A frame that is no JSON, in the middle of a stream."""
@@ -246,6 +248,29 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
         ),
         "a success that broke off": (lambda s: s.chat(sse(NAMELESS + "> ✅ 生成完成\n")).chat(STREAM), (1, 2)),
         "refused, then taken, then again": (lambda s: s.chat(refused(503)).chat(STREAM).chat(STREAM), (2, 3)),
+        "done without an address, never asked": (lambda s: s.chat(completion(NO_ADDRESS)).chat(STREAM), (1, 2)),
+        "done, the result not asked for at the address that goes without saying": (
+            lambda s: s.chat(completion(RUNNING)).poll(DONE_SOMEWHERE, path="v1/videos").chat(STREAM),
+            (1, 3),
+        ),
+        "done for nothing by a poll that came too late": (
+            lambda s: (
+                s.chat(completion(RUNNING))
+                .poll(whole(200, body_of(DONE_FOR_NOTHING), t=30.0))
+                .chat(STREAM, after=-20.0)
+            ),
+            (1, 3),
+        ),
+        "not there while it ran": (
+            lambda s: s.chat(completion(RUNNING)).media("result", status=404).chat(STREAM),
+            (1, 3),
+        ),
+        "the result told, and gone": (lambda s: s.chat(STREAM).media("result", status=404).chat(STREAM), (1, 3)),
+        "cut, with nowhere to ask": (lambda s: s.chat(sse(NAMELESS)).chat(STREAM), (1, 2)),
+        "left in the middle, with nowhere to ask": (
+            lambda s: s.chat(sse(NAMELESS, done=DONE), received=90, ended="left").chat(STREAM),
+            (1, 2),
+        ),
     },
     "retry_after_ignored": {
         "chat in seconds": (lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, after=8.0), (1, 2)),
@@ -392,6 +417,15 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "only words, not wrapped": lambda s: s.chat(whole(200, WORDS)).chat(STREAM),
         "by two users": lambda s: s.chat(STREAM).chat(STREAM, headers=LATER),
         "done, with nothing to show and nowhere to ask": lambda s: s.chat(completion("> ✅ 生成完成\n")).chat(STREAM),
+        "finished, with nothing to show and nowhere to ask": lambda s: s.chat(completion(NAMELESS)).chat(STREAM),
+        "finished so in a stream": lambda s: s.chat(sse(NAMELESS, done=DONE)).chat(STREAM),
+        "done for nothing, by a poll": lambda s: s.chat(completion(RUNNING)).poll(DONE_FOR_NOTHING).chat(STREAM),
+        "done for nothing, by a chat and a poll": lambda s: (
+            s.chat(completion(NO_ADDRESS)).poll(DONE_FOR_NOTHING).chat(STREAM)
+        ),
+        "done, and the result is not there": lambda s: (
+            s.chat(completion(RUNNING)).poll(DONE_SOMEWHERE, path="v1/videos").media("result", status=404).chat(STREAM)
+        ),
     },
     "retry_after_ignored": {
         "waited": lambda s: s.chat(refused(429, retry_after="9")).chat(STREAM, after=9.0),
@@ -604,6 +638,12 @@ def test_what_was_done_already_is_to_be_used_and_not_to_be_polled() -> None:
     assert "Use the result that call 2 told of" in told
 
 
+def test_nobody_is_told_to_poll_a_job_that_cannot_be_asked_for() -> None:
+    told = explained(Story().chat(sse(NAMELESS, "reset")).chat(STREAM))
+    assert told.endswith("same job once more. Give paid requests max_retries=0 and a timeout longer than a job.")
+    assert "Poll the job that runs instead" in explained(Story().chat(sse(RUNNING, "reset")).chat(STREAM))
+
+
 def test_a_job_that_was_given_up_is_told_as_that_job_though_another_was_polled() -> None:
     story = Story().chat(completion(RUNNING)).chat(completion(RUNNING), prompt="a dog").poll(POLL_DONE, job=1)
     assert "nothing more was asked of it until 5 s" in explained(story)
@@ -727,6 +767,23 @@ def test_a_stream_that_a_scenario_cuts_is_truncated_in_every_dialect(name: str) 
         relay.play(scenario_of(name, "a cat").cut())
         httpx.post(**asked(stream=True))
         assert found(relay) == ["truncated_accepted"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", Scenario.dialects())
+def test_a_job_that_came_to_nothing_may_be_ordered_again_in_every_dialect(name: str, stream: bool) -> None:
+    with FakeRelay() as relay:
+        relay.play(scenario_of(name, "a cat").unlinked())
+        relay.play(scenario_of(name, "a cat"))
+        task = parse_response(httpx.post(**asked(stream=stream)).text)
+        if "source" in task.links:
+            httpx.get(task.links["source"])
+        elif task.task_id:
+            while httpx.get(f"{RELAY}/videos/{task.task_id}", headers=KEY).json()["status"] != "completed":
+                time.sleep(5)
+            assert httpx.get(f"{RELAY}/videos/{task.task_id}/content", headers=KEY).status_code == 404
+        httpx.post(**asked(stream=stream))
+        assert found(relay) == []
 
 
 @pytest.mark.parametrize("played", [Scenario.video("a cat").progress(14, 48), "sora-2/kite-festival"])

@@ -138,19 +138,41 @@ class _Case:
                 self.orders[call.order, call.payer].append(call)
                 self.wishes[call.wish].append(call)
 
+    def looks(self, chat: Call, time: float) -> list[Call]:
+        """What had told the client of this chat's job by that time: the chat, then the polls."""
+        looks = (chat, *(c for c in self.jobs[_job(chat)] if c.kind == "poll"))
+        return [call for call in looks if _read_at(call) <= time + _SAME]
+
     def failure(self, chat: Call, time: float) -> tuple[Call, TaskError] | None:
         """The call that had told the client, by that time, that this chat's job failed."""
-        for call in (chat, *(c for c in self.jobs[_job(chat)] if c.kind == "poll")):
+        for call in self.looks(chat, time):
             error = call.task.error if call.task and _told(call) == "failed" else None
-            if error is not None and _read_at(call) <= time + _SAME:
+            if error is not None:
                 return call, error
         return None
 
     def result(self, chat: Call, time: float) -> Call | None:
         """The call that had told the client, by that time, where the result of this chat's job is."""
-        looks = (chat, *(c for c in self.jobs[_job(chat)] if c.kind == "poll"))
-        told = (call for call in looks if call.task and call.task.results and _told(call) == "completed")
-        return next((call for call in told if _read_at(call) <= time + _SAME), None)
+        return next((c for c in self.looks(chat, time) if _told(c) == "completed" and _has_address(c)), None)
+
+    def can_ask(self, chat: Call, time: float) -> bool:
+        """Whether the client had been told, by that time, of a way to ask for this chat's job."""
+        return any(map(_can_be_asked_for, self.looks(chat, time)))
+
+    def came_to_nothing(self, chat: Call, time: float) -> bool:
+        """Whether the client had read, by that time, that this chat's job is over, and got nothing of it, nor has
+        any way left to ask for it."""
+        looks = self.looks(chat, time)
+        if any(map(_has_address, looks)):
+            return False
+        if not any(map(_can_be_asked_for, looks)):
+            return chat in looks and _finished(chat) and _told(chat) in ("completed", "incomplete")
+        done = [call for call in looks if _told(call) == "completed"]
+        if any(call.kind == "poll" and not _tells_no_url(call) for call in done):
+            return True
+        over = min(map(_read_at, done), default=math.inf)
+        asked = _fetched(self.jobs[_job(chat)], "result", "download")
+        return any(c.status == 404 and c.time >= over - _SAME and _head_at(c) <= time + _SAME for c in asked)
 
     def came_back(self, chat: Call) -> bool:
         """Whether the same was wanted again later: of another model or host, perhaps, but not by another user."""
@@ -167,7 +189,7 @@ def _submitted_twice(case: _Case) -> Iterator[Finding]:
             running = [
                 earlier
                 for earlier in taken
-                if case.failure(earlier, call.time) is None and not _came_to_nothing(earlier, call.time)
+                if case.failure(earlier, call.time) is None and not case.came_to_nothing(earlier, call.time)
             ]
             if running:
                 live = live or running[0]
@@ -177,7 +199,9 @@ def _submitted_twice(case: _Case) -> Iterator[Finding]:
         if live is None:
             continue
         by_sdk = ", by the SDK's own retry," if any(call.retry for call in again) else ""
-        remedy = "poll the job that runs instead, and give paid requests max_retries=0 and a timeout longer than a job"
+        remedy = "give paid requests max_retries=0 and a timeout longer than a job"
+        if case.can_ask(live, again[0].time):
+            remedy = f"poll the job that runs instead, and {remedy}"
         if (told := case.result(live, again[0].time)) is not None:
             remedy = f"use the result that call {told.number} told of, or allow submitted_twice where two are meant"
         yield _finding(
@@ -412,12 +436,16 @@ def _has_address(call: Call) -> bool:
     return call.task is not None and bool(call.task.results)
 
 
-def _came_to_nothing(chat: Call, time: float) -> bool:
-    """Whether the client had read by then that the job is done, and got nothing of it, nor any way to ask for it."""
-    task = chat.task
-    if task is None or _told(chat) != "completed" or task.results or task.links or task.task_id:
-        return False
-    return _read_at(chat) <= time + _SAME
+def _can_be_asked_for(call: Call) -> bool:
+    return call.task is not None and bool(call.task.links or call.task.task_id)
+
+
+def _tells_no_url(poll: Call) -> bool:
+    """Whether what was polled is OpenAI's video job, which never says where its result is: it is at …/content.
+
+    https://platform.openai.com/docs/api-reference/videos/object
+    """
+    return poll.request.path.rpartition("/")[0].endswith("/videos")
 
 
 def _knew(later: Call, earlier: Call, told: float) -> bool:
