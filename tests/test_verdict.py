@@ -16,6 +16,7 @@ from typing import Any
 from weakref import ref
 
 import httpx
+import openai
 import pytest
 import trio
 
@@ -109,10 +110,11 @@ class Story:
         method: str = "GET",
         job: Any = 0,
         reply: Reply | None = None,
+        path: str | None = None,
         **told: Any,
     ) -> Story:
         reply = reply or whole(status, b"x")
-        return self._call(Request(method, f"{ORIGIN}/{role}"), "media", reply, role=role, job=job, **told)
+        return self._call(Request(method, f"{ORIGIN}/{path or role}"), "media", reply, role=role, job=job, **told)
 
     def _call(
         self,
@@ -391,6 +393,14 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
             lambda s: s.chat(STREAM).chat(STREAM, prompt="a dog").media("result", job=1).media("poster"),
             (4,),
         ),
+        "cover of a job that tells no URL": (
+            lambda s: (
+                s.chat(completion(RUNNING))
+                .poll(DONE_SOMEWHERE, path="v1/videos")
+                .media("poster", path="v1/videos/0/content?variant=thumbnail")
+            ),
+            (3,),
+        ),
     },
     "no_read_timeout": {
         "in a stream": (lambda s: s.chat(sse(RUNNING, "timeout"), ended="hang"), (1,)),
@@ -528,6 +538,21 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "and the download": lambda s: s.chat(STREAM).media("download").media("preview"),
         "of a job that failed": lambda s: s.chat(sse(FAILED)).media("preview"),
         "of a result that came inline": lambda s: s.chat(completion(INLINE)).media("preview"),
+        "and the result, of a job that tells no URL": lambda s: (
+            s.chat(completion(RUNNING))
+            .poll(DONE_SOMEWHERE, path="v1/videos")
+            .media("poster", path="v1/videos/0/content?variant=thumbnail")
+            .media("result", path="v1/videos/0/content")
+        ),
+        "of a job that tells no URL, at an address that says of none": lambda s: (
+            s.chat(completion(RUNNING)).poll(DONE_SOMEWHERE, path="v1/videos").media("poster")
+        ),
+        "cover that is not there": lambda s: s.chat(STREAM).media("poster", status=404),
+        "cover of a job that came to nothing": lambda s: (
+            s.chat(completion(RUNNING))
+            .poll(DONE_SOMEWHERE, path="v1/videos")
+            .media("poster", status=404, path="v1/videos/0/content?variant=thumbnail")
+        ),
     },
     "no_read_timeout": {"timed out": lambda s: s.chat(sse(RUNNING, "timeout"))},
 }
@@ -799,6 +824,22 @@ def test_a_result_may_be_fetched_by_the_id_of_its_job(played: Any) -> None:
         assert result.content == httpx.get(task.results[0].url).content
         assert [(call.kind, call.role) for call in relay.calls][1:3] == [("media", "poster"), ("media", "result")]
         assert found(relay) == []
+
+
+@pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+@pytest.mark.parametrize("variant", ["thumbnail", "spritesheet", "video"])
+def test_a_cover_fetched_by_openais_video_api_is_no_result(variant: Any) -> None:
+    with FakeRelay() as relay:
+        relay.play(Scenario.video("a cat"))
+        videos = openai.OpenAI(base_url=RELAY, api_key="sk-mine", timeout=120, max_retries=0).videos
+        job = videos.create_and_poll(model="sora-2", prompt="a cat", poll_interval_ms=5000)
+        assert videos.download_content(job.id, variant=variant).read()
+        assert found(relay) == ([] if variant == "video" else ["preview_downloaded"])
+
+
+def test_of_a_job_that_tells_no_url_the_content_is_to_be_fetched() -> None:
+    told, _ = MISBEHAVED["preview_downloaded"]["cover of a job that tells no URL"]
+    assert explained(told(Story())).endswith("Fetch the job's content without a variant, or with variant=video.")
 
 
 def test_a_result_that_is_asked_for_too_early_is_not_there() -> None:

@@ -354,10 +354,13 @@ _HOW_LEFT = {
 
 def _preview_downloaded(case: _Case) -> Iterator[Finding]:
     for job in case.jobs.values():
-        fetched = _fetched(job, "poster", "preview")
+        fetched = [call for call in _fetched(job, "poster", "preview") if _ok(call)]
         known = [result.url for call in job if call.task for result in call.task.results]
         # A preview of a job that is not done, or of a result that came as a data URL, is no mistake.
         to_fetch = any(not url.startswith("data:") for url in known)
+        if not known and any(call.kind == "poll" and _told(call) == "completed" for call in job):
+            # OpenAI's video job tells no URL: its cover, and its result, are variants of one address.
+            to_fetch = any(call.request.path.endswith("/content") for call in fetched)
         if fetched and to_fetch and not _fetched(job, "result", "download"):
             roles = " and ".join(dict.fromkeys(f"the {call.role}" for call in fetched))
             yield _finding(
@@ -365,7 +368,9 @@ def _preview_downloaded(case: _Case) -> Iterator[Finding]:
                 fetched,
                 f"{roles} of a job was fetched at {_times(fetched)}, and none of its results ever was",
                 "a cover or a preview is small, and gone after hours: the user gets the wrong file",
-                "fetch the url (or download_url) of task.results, not poster_url and not task.previews",
+                "fetch the url (or download_url) of task.results, not poster_url and not task.previews"
+                if known
+                else "fetch the job's content without a variant, or with variant=video",
             )
 
 
