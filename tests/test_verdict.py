@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from tickertape import TickertapeError, parse_response
-from tickertape.testing import FakeRelay, Scenario
+from tickertape.testing import FakeRelay, Fault, Scenario
 from tickertape.testing._journal import Call, Calls
 from tickertape.testing._verdict import (
     FINDINGS,
@@ -362,6 +362,14 @@ MISBEHAVED: dict[str, dict[str, tuple[Told, tuple[int, ...]]]] = {
         "stream left before a link": (lambda s: s.chat(sse(NAMELESS), received=90, ended="left"), (1,)),
         "stream left open": (lambda s: s.chat(sse(VIDEO), received=HALF, ended=None), (1,)),
         "left unheard": (lambda s: s.chat(whole(200, VIDEO, t=9.0), received=0, ended="left", ended_at=3.0), (1,)),
+        "left before the relay fell silent": (
+            lambda s: s.chat(sse(RUNNING, "timeout"), received=HALF, ended="left", ended_at=3.0),
+            (1,),
+        ),
+        "left at the last word, before any silence": (
+            lambda s: s.chat(sse(RUNNING, "timeout"), ended="left", ended_at=5.0),
+            (1,),
+        ),
         "polled once": (lambda s: s.chat(completion(RUNNING)).poll(POLL_RUNNING), (2,)),
         "cut, then polled once": (lambda s: s.chat(CUT).poll(POLL_RUNNING), (2,)),
         "timed out before a word": (
@@ -520,6 +528,12 @@ BEHAVED: dict[str, dict[str, Told]] = {
         "looked at its page": lambda s: s.chat(completion(RUNNING)).poll(whole(200, "<html>"), kind="web"),
         "fetched the result": lambda s: s.chat(completion(RUNNING)).media("result"),
         "refused": lambda s: s.chat(refused(503)),
+        "a deadline of its own, after the relay fell silent": lambda s: s.chat(
+            sse(RUNNING, "timeout"), ended="left", ended_at=60.0
+        ),
+        "a deadline of its own, after the relay fell silent behind its head": lambda s: s.chat(
+            sse("", "timeout"), ended="left", ended_at=60.0
+        ),
     },
     "truncated_accepted": {
         "polled": lambda s: s.chat(CUT).poll(POLL_DONE),
@@ -677,7 +691,34 @@ def test_a_job_that_was_given_up_is_told_as_that_job_though_another_was_polled()
 def test_a_timeout_of_the_clients_own_is_told_as_one() -> None:
     told = explained(Story().chat(whole(200, VIDEO, t=600.0), received=0, ended="timeout", ended_at=20.0))
     assert "Call 1 was ended by the client's own timeout at 20 s while the job was not over" in told
+    assert told.endswith("nobody fetches what it makes. Give it a timeout longer than the job.")
+    told = explained(Story().chat(sse(VIDEO), received=HALF, ended="timeout"))
     assert told.endswith("Give it a timeout longer than the job, or poll its link.")
+
+
+def test_a_link_is_to_be_polled_where_one_was_told() -> None:
+    told = explained(Story().chat(sse(VIDEO), received=HALF, ended="left"))
+    assert told.endswith("Poll its link until the status is completed or failed, with a deadline longer than the job.")
+    told = explained(Story().chat(sse(NAMELESS), received=90, ended="left"))
+    assert told.endswith("Read on until the status is completed or failed, with a deadline longer than the job.")
+    told = explained(Story()._call(Request("GET", f"{ORIGIN}/source/1"), "poll", POLL_RUNNING, job=None))
+    assert "Poll its link" in told
+    assert "Raise when the task is incomplete, or poll its link; an" in explained(Story().chat(CUT))
+    assert "Raise when the task is incomplete; an" in explained(Story().chat(sse(NAMELESS)))
+
+
+@pytest.mark.parametrize(("ended", "how"), [("left", "left by the client"), ("timeout", "ended by the client's own")])
+def test_a_call_is_over_when_the_client_ended_it_and_not_when_its_last_word_came(ended: str, how: str) -> None:
+    told = explained(Story().chat(sse(VIDEO), received=HALF, ended=ended, ended_at=40.0))
+    assert f"Call 1 was {how}" in told
+    assert "at 40 s while the job was not over" in told
+
+
+def test_an_answer_is_over_when_its_end_comes_though_the_client_closes_it_later() -> None:
+    late_end = (*sse(RUNNING)[:-1], End(9.0))
+    assert "The stream of call 1 ended at 9 s without" in explained(Story().chat(late_end, ended_at=90.0))
+    assert "was answered to its end at 0 s" in explained(Story().chat(completion(RUNNING), ended_at=90.0))
+    assert "stayed open at 4 s" in explained(Story().chat(sse(VIDEO), received=HALF, ended=None))
 
 
 # -- of real clients ----------------------------------------------------------------------
@@ -784,6 +825,29 @@ def test_what_one_task_asks_twice_it_could_know() -> None:
         relay.play(Scenario.image("a cat"))
         asyncio.run(impatient())
         assert found(relay) == ["retry_after_ignored"]
+
+
+@pytest.mark.parametrize("by", ["a read timeout", "a deadline"])
+def test_a_relay_that_falls_silent_may_be_left_by_whichever_deadline(by: str) -> None:
+    async def ask() -> None:
+        async with httpx.AsyncClient() as client, asyncio.timeout(60 if by == "a deadline" else 600):
+            await client.post(**{**asked(stream=True), "timeout": 600 if by == "a deadline" else 60})
+
+    with FakeRelay() as relay:
+        relay.fail(fault=Fault.stall(frame=3))
+        with pytest.raises(TimeoutError if by == "a deadline" else httpx.ReadTimeout):
+            asyncio.run(ask())
+        assert found(relay) == []
+
+
+def test_a_deadline_shorter_than_the_job_is_told_with_its_time() -> None:
+    with FakeRelay() as relay:
+        relay.play(Scenario.video("a cat").progress(14).stall(600))
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(**{**asked(stream=True), "timeout": 30})
+        [finding] = judge(relay.calls, end_time=65.0)
+        assert f"timeout at {relay.calls[0].ended_at:g} s" in finding.explanation
+        assert relay.calls[0].ended_at == pytest.approx(65.0)
 
 
 @pytest.mark.parametrize("name", Scenario.dialects())

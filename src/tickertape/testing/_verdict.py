@@ -317,39 +317,44 @@ def _left_unfinished(case: _Case) -> Iterator[Finding]:
         has_result = _fetched(job, "result", "download")
         if came_back or has_result or last.kind == "web" or not _ok(last) or _failed_under_way(last):
             continue
+        to_ask = any(call.kind == "poll" or _can_be_asked_for(call) for call in looks)
         if _truncated(last):
             done = last.task is not None and last.task.status == "completed"
             lacked = "a result, finish_reason or [DONE]" if done else "finish_reason, [DONE], verdict or result"
             yield _finding(
                 "truncated_accepted",
                 (last,),
-                f"the stream of call {last.number} ended at {seconds(_read_at(last))} "
+                f"the stream of call {last.number} ended at {seconds(_over_at(last))} "
                 f"{'with a line of success, but ' if done else ''}without {lacked}, and the client neither polled nor "
                 "asked again",
                 "the SDK raises nothing there, so a half-told job passes for success",
-                f"raise when the task {'has no results' if done else 'is incomplete'}, or poll its link; an exception "
-                "your own code raised cannot be seen from here: if it did, allow truncated_accepted in this test",
+                f"raise when the task {'has no results' if done else 'is incomplete'}"
+                f"{', or poll its link' if to_ask else ''}; an exception your own code raised cannot be seen from "
+                "here: if it did, allow truncated_accepted in this test",
             )
-        elif not _finished(last) or any(call.task and (call.task.links or call.task.task_id) for call in looks):
-            how, remedy = _HOW_LEFT.get(last.ended, _HOW_LEFT[None])
+        elif not _finished(last) or to_ask:
+            how = _HOW_LEFT.get(last.ended, _HOW_LEFT[None])
+            go_on = "poll its link" if to_ask else "read on"
+            remedy = f"{go_on} until the status is completed or failed, with a deadline longer than the job"
+            if last.ended == "timeout":
+                remedy = "give it a timeout longer than the job" + (f", or {go_on}" if to_ask else "")
             yield _finding(
                 "gave_up",
                 (last,),
-                f"call {last.number} {how} at {seconds(_read_at(last))} while the job was not over (it told: "
+                f"call {last.number} {how} at {seconds(_over_at(last))} while the job was not over (it told: "
                 f"{_knowledge(last)}), and nothing more was asked of it until {seconds(case.end_time)}",
                 "the job runs on and is paid, and nobody fetches what it makes",
                 remedy,
             )
 
 
-_POLL_ON = "poll its link until the status is completed or failed, with a deadline longer than the job"
 _HOW_LEFT = {
-    "eof": ("was answered to its end", _POLL_ON),
-    "left": ("was left by the client", _POLL_ON),
-    "timeout": ("was ended by the client's own timeout", "give it a timeout longer than the job, or poll its link"),
-    None: ("stayed open", _POLL_ON),
+    "eof": "was answered to its end",
+    "left": "was left by the client",
+    "timeout": "was ended by the client's own timeout",
+    None: "stayed open",
 }
-"""By how a call ended: what the client did, and what it should."""
+"""By how a call ended: what the client did."""
 
 
 def _preview_downloaded(case: _Case) -> Iterator[Finding]:
@@ -499,7 +504,16 @@ def _failed_under_way(call: Call) -> bool:
         return True
     if call.ended == "timeout":
         return call.reply is None or end_of(call.reply).how != "eof"
-    return call.ended not in ("eof", "left", None)
+    if call.ended == "left":
+        return _met_silence(call)
+    return call.ended not in ("eof", None)
+
+
+def _met_silence(call: Call) -> bool:
+    """Whether the client waited in vain for more, and a deadline of its own ended that instead of its timeout."""
+    if call.reply is None or end_of(call.reply).how != "timeout" or call.received < len(body_of(call.reply)):
+        return False
+    return (call.ended_at or 0.0) > _read_at(call) + _SAME
 
 
 def _bad_frames(call: Call) -> bool:
@@ -555,6 +569,14 @@ def _read_at(call: Call) -> float:
         if isinstance(step, Data) and left > 0:
             time, left = call.time + step.t, left - len(step.data)
     return time if call.ended_at is None else min(time, call.ended_at)
+
+
+def _over_at(call: Call) -> float:
+    """When the client left a call, or the answer's end came; while it is open, as far as it was read."""
+    if call.ended == "eof" and call.reply is not None:
+        end = call.time + end_of(call.reply).t
+        return end if call.ended_at is None else min(end, call.ended_at)  # closed much later, perhaps
+    return _read_at(call) if call.ended_at is None else call.ended_at
 
 
 def _head_at(call: Call) -> float:
