@@ -98,9 +98,17 @@ class Story:
         return self._call(asked, "chat", reply, **told)
 
     def poll(
-        self, reply: Reply, *, after: float = 5.0, job: Any = 0, kind: Any = "poll", path: str = "source", **told: Any
+        self,
+        reply: Reply,
+        *,
+        after: float = 5.0,
+        job: Any = 0,
+        kind: Any = "poll",
+        path: str = "source",
+        method: str = "GET",
+        **told: Any,
     ) -> Story:
-        return self._call(Request("GET", f"{ORIGIN}/{path}/{job}"), kind, reply, after=after, job=job, **told)
+        return self._call(Request(method, f"{ORIGIN}/{path}/{job}"), kind, reply, after=after, job=job, **told)
 
     def media(
         self,
@@ -501,6 +509,8 @@ BEHAVED: dict[str, dict[str, Told]] = {
             .poll(DONE_SOMEWHERE, path="videos")
             .poll(POLL_DONE)
         ),
+        "its link only looked at": lambda s: s.chat(STREAM).poll(whole(200, ""), method="HEAD"),
+        "deleted at the relay": lambda s: s.chat(STREAM).poll(whole(200, {"deleted": True}), method="DELETE"),
         "two workers at once": lambda s: (
             s.chat(completion(RUNNING)).poll(POLL_DONE, asker=ref(ONE)).poll(POLL_DONE, asker=ref(TWO), after=0.0)
         ),

@@ -290,7 +290,8 @@ def _polled_after_end(case: _Case) -> Iterator[Finding]:
         after = [call for call in job if call.number > end.number and _knew(call, end, read)]
         # A link that has run out is a reason to ask for a fresh one.
         broken = next((c.number for c in after if c.kind == "media" and (c.status or 500) >= 400), math.inf)
-        polls = [call for call in after if call.kind == "poll" and call.number < broken]
+        # Only a GET asks how the job is: a HEAD tests a link, a DELETE tidies up.
+        polls = [c for c in after if c.kind == "poll" and c.request.method == "GET" and c.number < broken]
         if not _has_address(end) and _told(end) == "completed":
             # Where it is may be asked once of another route, which tells addresses.
             other = next((call for call in polls if call.request.url != end.request.url), None)
