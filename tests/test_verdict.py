@@ -687,6 +687,11 @@ def test_what_was_done_already_is_to_be_used_and_not_to_be_polled() -> None:
     assert "Use the result that call 2 told of" in told
 
 
+def test_a_job_that_is_done_is_not_told_as_one_that_runs() -> None:
+    told = explained(Story().chat(completion(RUNNING)).poll(DONE_SOMEWHERE, path="v1/videos").chat(STREAM))
+    assert "once more. Ask the job that is done for its result instead, and give paid requests max_retries=0" in told
+
+
 def test_nobody_is_told_to_poll_a_job_that_cannot_be_asked_for() -> None:
     told = explained(Story().chat(sse(NAMELESS, "reset")).chat(STREAM))
     assert told.endswith("same job once more. Give paid requests max_retries=0 and a timeout longer than a job.")

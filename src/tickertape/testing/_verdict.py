@@ -155,10 +155,6 @@ class _Case:
         """The call that had told the client, by that time, where the result of this chat's job is."""
         return next((c for c in self.looks(chat, time) if _told(c) == "completed" and _has_address(c)), None)
 
-    def can_ask(self, chat: Call, time: float) -> bool:
-        """Whether the client had been told, by that time, of a way to ask for this chat's job."""
-        return any(map(_can_be_asked_for, self.looks(chat, time)))
-
     def came_to_nothing(self, chat: Call, time: float) -> bool:
         """Whether the client had read, by that time, that this chat's job is over, and got nothing of it, nor has
         any way left to ask for it."""
@@ -200,8 +196,11 @@ def _submitted_twice(case: _Case) -> Iterator[Finding]:
             continue
         by_sdk = ", by the SDK's own retry," if any(call.retry for call in again) else ""
         remedy = "give paid requests max_retries=0 and a timeout longer than a job"
-        if case.can_ask(live, again[0].time):
-            remedy = f"poll the job that runs instead, and {remedy}"
+        looks = case.looks(live, again[0].time)
+        if any(map(_can_be_asked_for, looks)):
+            done = any(_told(call) == "completed" for call in looks)
+            ask = "ask the job that is done for its result" if done else "poll the job that runs"
+            remedy = f"{ask} instead, and {remedy}"
         if (told := case.result(live, again[0].time)) is not None:
             remedy = f"use the result that call {told.number} told of, or allow submitted_twice where two are meant"
         yield _finding(
