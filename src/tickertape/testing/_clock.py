@@ -197,7 +197,9 @@ class VirtualClock:
                 active[thread] = (0, 0)
             elif (frame := frames.get(thread.ident)) is not None:
                 module, where = frame.f_globals.get("__name__"), (id(frame), frame.f_lasti)
-                waits = (module, frame.f_code.co_name) in _WAITING or (module == __name__ and thread.ident in parties)
+                if module == __name__ and thread.ident in parties:
+                    continue
+                waits = (module, frame.f_code.co_name) in _WAITING
                 if (waits and _runs(thread)) or (not waits and self._busy.get(thread) != where):
                     active[thread] = where
         return active
@@ -263,9 +265,14 @@ class _Party:
         clock._parties[self] = t
         if clock.now != self._seen:
             self._seen, self._since = clock.now, monotonic()
-        if any(until < t and party.stands_before(self) for party, until in list(clock._parties.items())):
-            self._calm = 0
-            return False
+        # Of several with one time the one that came first looks around for all.
+        first = True
+        for party, until in list(clock._parties.items()):
+            if party is self:
+                first = False
+            elif (until < t or (until == t and first)) and party.stands_before(self):
+                self._calm = 0
+                return False
         if not clock._others():
             return True
         active = clock._active()
