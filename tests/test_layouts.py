@@ -74,6 +74,16 @@ def test_a_string_that_was_never_closed_ends_where_its_line_does(text: str, line
     assert found == ["Parameters", "LineEnd", *alone]
 
 
+@pytest.mark.parametrize("word", ["生成失败", "生成失败，还有", "Generating", "生成完成", "正在重试", "预览视频"])
+@pytest.mark.parametrize(
+    "form", ['{{"prompt": "she said "{}" and left", "n": 1}}', '{{\n"prompt": "she said "{}" and left",\n"n": 1\n}}']
+)
+def test_a_word_between_unescaped_quotes_decides_nothing(form: str, word: str, events_of: EventsOf) -> None:
+    for end in ("\n", " ", "\\n"):
+        read = task(events_of, f"{form.format(word)}{end}> 排队中\n")
+        assert (read.status, read.stages, read.error) == ("incomplete", ("queued",), None)
+
+
 def test_an_echo_that_breaks_off_is_no_prose_wherever_it_is_cut(events_of: EventsOf) -> None:
     echo = '{"prompt": "a \\"cat\\" \\\\ in C:\\\\x \\u4e2d", "n": 1'
     for end in range(2, len(echo)):
