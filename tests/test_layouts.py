@@ -186,6 +186,10 @@ def test_emphasis_that_began_at_the_failure_word_is_no_part_of_its_message(text:
         "giving up after 3 retries",
         "请求太多，请 30 秒后重试",
         "建议 30 秒后重试",
+        "请在 30 秒后重试",
+        "自动重试次数已达上限",
+        "已超过最大自动重试次数",
+        "超时，已自动重试 3 次",
     ],
 )
 def test_a_failure_whose_retries_are_over_is_one(reason: str, events_of: EventsOf) -> None:
@@ -230,12 +234,31 @@ def test_a_retry_that_failed_is_a_failure_and_its_own_message(line: str, events_
         "将在 10s 后自动重试...",
         "Retrying (1/3)",
         "Generation failed: retrying (1/3)",
+        "生成失败，正在重试（最大重试次数: 3）",
+        "生成失败，正在重试（重试次数 1/3）",
+        "生成失败，正在重试（第 1 次，最大重试次数 3）",
+        "生成失败，正在重试，已重试 2 次",
+        "生成失败: 上游错误，正在进行第 2 次重试（已重试 1 次）",
+        "生成失败，将自动重试（已重试 1 次）",
+        "生成失败，请稍等正在重试",
+        "生成失败，请稍候正在重试...",
+        "生成失败，请等待自动重试",
+        "生成失败，正在重试，重试失败将退款",
+        "生成失败，正在重试，如 3 次后仍失败将放弃",
+        "Generation failed, retrying (max retry attempts: 3)",
+        "Generation failed. Retrying... retry attempts left: 2",
     ],
 )
 def test_a_notice_that_it_retries_is_no_verdict_and_no_prose(line: str, events_of: EventsOf) -> None:
     for mark in ("> ", "> ❌ ", ""):
         read = task(events_of, f"{mark}{line}\n")
         assert (read.status, read.error) == ("incomplete", None)
+
+
+def test_the_reason_of_a_retry_that_is_counted_is_no_failure(events_of: EventsOf) -> None:
+    for count in ("最大重试次数: 3", "重试次数 1/3"):
+        for after in ("失败原因：timeout", "> 生成中.."):
+            assert task(events_of, f"**生成失败，正在重试（{count}）**\n\n{after}\n").status == "incomplete"
 
 
 def test_a_time_that_is_none_of_a_retry_is_prose(events_of: EventsOf) -> None:

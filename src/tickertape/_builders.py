@@ -342,15 +342,20 @@ class Builders:
         return "video" if "VIDEO_LABEL" in says else "image"
 
     def _find_retry(self, reason: str) -> bool:
-        """Whether a failure's reason says that it retries. What is said last counts: `重试失败，正在重试`."""
+        """Whether a failure's reason says that it retries, by the vocabulary's rules for each word."""
         retries = asked = False
         for name, _ in self._grammar.spot("message_words", reason):
-            if name == "RETRY_NOTICE":
-                retries = not asked
-            elif name == "GIVEN_UP":
-                retries = False
-            elif name in ("ASKED", "BREAK"):
-                asked = name == "ASKED"
+            match name:
+                case "RETRIES_NOW":
+                    return True
+                case "RETRY_NOTICE":
+                    retries = True
+                case "RETRY_LATER":
+                    retries = retries or not asked
+                case "GIVEN_UP":
+                    retries = False
+                case "ASKED" | "BREAK":
+                    asked = name == "ASKED"
         return retries
 
 
