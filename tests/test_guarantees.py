@@ -176,6 +176,12 @@ FAMILIES: dict[str, Callable[[int], str]] = {
     "words that almost are": lambda n: "> 生成国生成" * n,
     "whole lines": lambda n: "> 排队中..\n> 生成中..\n![a](https://cdn.example/a.png)\n" * n,
     "results": lambda n: "".join(f"![a](https://cdn.example/{i}.png)\n" for i in range(n)),
+    "numbered downloads": lambda n: "".join(f"[下载{i}](https://cdn.example/{i})\n" for i in range(n)),
+    "downloads of one kind": lambda n: "".join(f"[下载](https://cdn.example/{i}.png)\n" for i in range(n)),
+    "twins of one path": lambda n: "".join(
+        f"![](https://cdn.example/cdn/a.png?{i})\n[下载](https://cdn.example/cdn/download/a.png?{i})\n"
+        for i in range(n)
+    ),
     "failures": lambda n: "生成失败: no\n" * n,
     "backslashes": lambda n: "\\" * n,
     "escaped line ends": lambda n: "\\n" * n,

@@ -605,6 +605,27 @@ def test_a_url_in_angle_brackets_inside_a_sentence_is_text(events_of: EventsOf) 
     assert task(events_of, text).error == tickertape.TaskError("text_only", None, text)
 
 
+def test_a_labelled_image_after_a_tick_is_a_result(events_of: EventsOf) -> None:
+    read = task(events_of, f">🏃 进度 100% 图片: ![]({R}1.png)\n")
+    assert ([each.url for each in read.results], read.previews) == ([f"{R}1.png"], ())
+    read = task(events_of, f">🏃 进度 100% ![]({R}1.png)\n")
+    assert (read.results, read.previews) == ((), (f"{R}1.png",))
+
+
+def test_a_word_for_download_inside_a_sentence_makes_no_result_of_a_page(events_of: EventsOf) -> None:
+    text = f"I uploaded it. Download: [site]({R}page)"
+    assert task(events_of, text).error == tickertape.TaskError("text_only", None, text)
+    assert [each.url for each in task(events_of, f"I uploaded it. Download: [site]({R}a.png)").results] == [f"{R}a.png"]
+    read = task(events_of, f"![a]({R}a.png)\nI uploaded it. Download: [site]({R}page)\n")
+    assert [each.download_url for each in read.results] == [f"{R}page"]
+
+
+def test_a_labelled_link_under_a_preview_is_one_where_none_is_listed_yet(events_of: EventsOf) -> None:
+    assert task(events_of, f"预览视频：\n下载链接: [点击]({R}x.png)\n").previews == (f"{R}x.png",)
+    both = f"预览视频：\n[播放]({R}p.mp4)\n下载链接: [点击]({R}x.mp4)\n"
+    assert task(events_of, both).previews == (f"{R}p.mp4",)
+
+
 def test_links_may_be_parted_by_a_wide_bar(events_of: EventsOf) -> None:
     read = task(events_of, f"> [原始数据]({R}s)｜[数据预览]({R}w)\n")
     assert (read.status, read.links) == ("incomplete", {"source": f"{R}s", "web": f"{R}w"})

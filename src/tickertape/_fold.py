@@ -6,6 +6,7 @@ taken from it at any moment for the price of copying its lists.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,14 @@ class _Medium:
     before: str | None = None
     download_url: str | None = None
     poster_url: str | None = None
+    place: int = 0
+    """How many results came before it."""
+    is_cover: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether a download link may be its twin. What does not wait any more never does again."""
+        return self.download_url is None and not self.is_cover
 
 
 class _Message:
@@ -84,8 +93,11 @@ class Fold:
         self._links: dict[str, str] = {}
         self._media: list[_Medium] = []
         self._by_url: dict[str, _Medium] = {}
-        self._by_path: dict[str, list[_Medium]] = {}  # of their URLs,
+        self._by_path: dict[str, deque[_Medium]] = {}  # of their URLs,
         self._by_twin: dict[str, _Medium] = {}  # and of what a lone download link is the twin of
+        self._unnumbered: list[_Medium] = []  # whose labels no download has asked for yet,
+        self._by_number: dict[str, deque[_Medium]] = {}  # and the others
+        self._latest: dict[ev.Kind, list[_Medium]] = {"image": [], "video": [], "audio": []}
         self._downloads: set[str] = set()
         self._previews: dict[str, None] = {}
         self._prose: list[str] = []
@@ -98,6 +110,7 @@ class Fold:
         self._last: ev.Event | None = None
         self._cover: _Medium | None = None  # an image with only white space after it so far
         self._preview = False  # under a line that says preview
+        self._previewed = 0  # how many previews were listed above that line
         self._preview_twin = False  # right after a preview link
         self._retrying = False
         self._url: tuple[str, bool, str] | None = None  # a bare URL whose line has not ended
@@ -109,7 +122,7 @@ class Fold:
     # -- what has been read so far ---------------------------------------------------
 
     def task(self, *, closed: bool, events: Iterable[ev.Event] = (), text: str = "") -> Task:
-        media, prose = list(self._media), ""
+        media, prose = [medium for medium in self._media if not medium.is_cover], ""
         if closed:
             prose = "".join(self._prose)
             if self._url is not None:
@@ -220,6 +233,7 @@ class Fold:
                 self._preview = False
             case ev.Notice(kind="preview"):
                 self._preview = True
+                self._previewed = len(self._previews)
             case ev.Notice(kind="final"):
                 self._preview = False
             case ev.Notice(kind="notice", text=line):
@@ -302,7 +316,8 @@ class Fold:
 
     def _image(self, image: ev.Image) -> None:
         alt, url = image.alt, image.url
-        if self._preview or (not alt and isinstance(self._last, ev.Progress)):
+        ticked = not alt and image.before is None and isinstance(self._last, ev.Progress)
+        if self._preview or ticked:
             self._previews[url] = None
             self._cover = None
             return
@@ -321,14 +336,19 @@ class Fold:
             return
         download = role == "download" or self._is_download(url)
         if self._preview or role == "preview" or self._preview_twin:
-            if download:
-                return  # a preview's twin
+            # A preview's twin; a label before the only link under the line says no more than the line does.
+            if download and (link.before is None or len(self._previews) > self._previewed or kind is None):
+                return
             if role is not None or kind is not None or link.kind is not None:
                 self._previews[url] = None
                 self._preview_twin = not self._preview
                 return
         if download:
-            self._download(link.label, url, link.before)
+            in_sentence = link.before is not None and isinstance(self._last, ev.Text | ev.Unknown)
+            if in_sentence and kind is None and not self._media:
+                self._speak(text)
+            else:
+                self._download(link.label, url, link.before)
             return
         if link.kind is not None:
             kind = link.kind
@@ -394,15 +414,16 @@ class Fold:
             medium = twin
             medium.url, medium.kind = url, kind
             self._by_url[url] = medium
-            self._by_path.setdefault(url_path(url), []).append(medium)
+            self._by_path.setdefault(url_path(url), deque()).append(medium)
         if medium is None:
-            medium = _Medium(kind, url, label, before)
+            medium = _Medium(kind, url, label, before, place=len(self._media))
             self._media.append(medium)
             self._by_url[url] = medium
-            self._by_path.setdefault(url_path(url), []).append(medium)
+            self._by_path.setdefault(url_path(url), deque()).append(medium)
+            self._unnumbered.append(medium)
+            self._latest[kind].append(medium)
         if poster is not None and kind == "video" and poster is not medium:
-            self._media.remove(poster)
-            self._by_path[url_path(poster.url)].remove(poster)
+            poster.is_cover = True
             del self._by_url[poster.url]
             medium.poster_url = poster.url
         return medium
@@ -413,8 +434,8 @@ class Fold:
         twin = self._twin_path(url)
         medium = (
             self._by_url.get(url)
-            or self._without_download(twin)
-            or self._by_number(before or label)
+            or (_first(self._by_path.get(twin)) if twin is not None else None)
+            or self._numbered(before or label)
             or self._nearest(url)
         )
         if medium is None:
@@ -424,10 +445,6 @@ class Fold:
                 self._by_twin[twin] = medium
         medium.download_url = medium.download_url or url
         self._downloads.add(url)
-
-    def _without_download(self, path: str | None) -> _Medium | None:
-        media = self._by_path.get(path, []) if path is not None else []
-        return next((medium for medium in media if medium.download_url is None), None)
 
     def _twin_path(self, url: str) -> str | None:
         """The path of what a download link downloads: /cdn/download/X is the twin of /cdn/X."""
@@ -441,23 +458,27 @@ class Fold:
         medium = self._by_twin.get(url_path(url))
         return medium if medium is not None and medium.url == medium.download_url else None
 
-    def _by_number(self, label: str) -> _Medium | None:
+    def _numbered(self, label: str) -> _Medium | None:
         number = self._number(label, strict=False)
         if number is None:
             return None
-        for medium in self._media:
+        for medium in self._unnumbered:
             # A picture's description is often its prompt, which may well have a number in it.
             told = self._number(medium.before or medium.label, strict=medium.before is None and medium.kind == "image")
-            if medium.download_url is None and told == number:
-                return medium
-        return None
+            if told is not None:
+                self._by_number.setdefault(told, deque()).append(medium)
+        self._unnumbered.clear()
+        return _first(self._by_number.get(number))
 
     def _nearest(self, url: str) -> _Medium | None:
         kind = self._kind(url)
-        for medium in reversed(self._media):
-            if medium.download_url is None and (kind is None or kind == medium.kind):
-                return medium
-        return None
+        found = None
+        for media in (self._latest[kind],) if kind is not None else self._latest.values():
+            while media and not media[-1].waits:
+                media.pop()
+            if media and (found is None or media[-1].place > found.place):
+                found = media[-1]
+        return found
 
     def _number(self, label: str, *, strict: bool) -> str | None:
         """The one number of a label; strictly, of a label that is nothing but its kind and number."""
@@ -492,3 +513,10 @@ class Fold:
     def _kind(self, url: str) -> ev.Kind | None:
         """What a URL's path, or a `data:` URL's media type, says it is."""
         return media_kind(self._grammar, url)
+
+
+def _first(media: deque[_Medium] | None) -> _Medium | None:
+    """The first that waits for a download; those before it are forgotten, so that none is looked at twice."""
+    while media and not media[0].waits:
+        media.popleft()
+    return media[0] if media else None
