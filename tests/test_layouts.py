@@ -440,6 +440,17 @@ def test_what_a_relay_may_say_of_its_work(
     assert (read.status, read.stages, read.progress) == ("incomplete", stages, progress)
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "stages"),
+    [("> 生成中..[排队中]", "incomplete", ("generating",)), ("生成完成 [生成中]", "completed", ())],
+)
+def test_a_stage_in_brackets_after_a_status_is_none(
+    line: str, status: str, stages: tuple[str, ...], events_of: EventsOf
+) -> None:
+    read = task(events_of, f"{line}\n")
+    assert (read.status, read.stages) == (status, stages)
+
+
 def test_so_may_a_verdict(events_of: EventsOf) -> None:
     for line in ("[生成完成]", "> [✅ 生成完成]", "> `生成完成` ✅", "> `✅ 生成完成`"):
         assert task(events_of, f"{line}\n").status == "completed"
@@ -454,6 +465,33 @@ def test_so_may_a_verdict(events_of: EventsOf) -> None:
 def test_brackets_and_backticks_in_prose_are_prose(text: str, events_of: EventsOf) -> None:
     read = task(events_of, f"{text}\n")
     assert (read.stages, read.error) == ((), tickertape.TaskError("text_only", None, text))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("已完成 3/4，1 张生成失败: timeout", "timeout"),
+        ("已完成 1/2，生成失败: timeout", "timeout"),
+        ("> 已完成 1/2 生成失败: timeout", "timeout"),
+        ("> 已完成 3/4 张，1 张图片生成失败", "生成失败"),
+        ("> 3 张图片生成失败", "3 张图片生成失败"),
+    ],
+)
+def test_a_failure_after_a_count_is_one(line: str, message: str, events_of: EventsOf) -> None:
+    read = task(events_of, f"{line}\n")
+    assert read.error is not None
+    assert (read.status, read.error.message) == ("failed", message)
+
+
+def test_a_count_that_retries_is_no_verdict(events_of: EventsOf) -> None:
+    for line in ("已完成 4/4，正在重试", "> 已完成 4/4 张（正在重试）", "Completed 4 of 4, retrying (1/3)"):
+        read = task(events_of, f"{line}\n")
+        assert (read.status, read.error) == ("incomplete", None)
+
+
+def test_parts_that_fail_are_only_spoken_of(events_of: EventsOf) -> None:
+    text = "3 张图片生成失败的原因不明。"
+    assert task(events_of, text).error == tickertape.TaskError("text_only", None, text)
 
 
 @pytest.mark.parametrize("line", ["Finished 1 of 4", "已完成 1 / 4", "已完成 1/4 张图片", "✅ Completed 2 of 4 images"])

@@ -51,7 +51,7 @@ class Builders:
     def text(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Text(start, end, machine.text(end))
 
-    goes_on = number_goes_on = broken_off = bracketed = text
+    goes_on = number_goes_on = some_go_on = broken_off = bracketed = text
 
     def unknown(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         """A phrase in the relay's own voice that is none of the vocabulary's: its stems may still tell."""
@@ -189,6 +189,8 @@ class Builders:
             return ev.Retrying(start, end, machine.text(end))
         return ev.Failed(start, end, children[-1], reason)
 
+    some_failed = failed
+
     def refused(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         rest = children.pop()[0] if type(children[-1]) is tuple else ""
         return ev.Failed(start, end, "", unemphasized(children[0] + rest))
@@ -202,6 +204,8 @@ class Builders:
 
     def retrying(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Retrying(start, end, machine.text(end))
+
+    recounted = retrying
 
     def warning(self, machine: Machine, start: int, end: int, children: list[Any]) -> ev.Event:
         return ev.Notice(start, end, "warning", machine.text(end))
