@@ -650,6 +650,12 @@ def test_a_labelled_image_after_a_tick_is_a_result(events_of: EventsOf) -> None:
     assert (read.results, read.previews) == ((), (f"{R}1.png",))
 
 
+@pytest.mark.parametrize("end", [" > ", " >", " > \n", "\n> \n"])
+def test_a_quote_mark_that_nothing_follows_is_no_part_of_a_refusal(end: str, events_of: EventsOf) -> None:
+    for text in ("我做不到。 > 换一个吧。", "I can't > do", "No <b>way</b>"):
+        assert task(events_of, text + end).error == tickertape.TaskError("text_only", None, text)
+
+
 def test_a_word_for_download_inside_a_sentence_makes_no_result_of_a_page(events_of: EventsOf) -> None:
     text = f"I uploaded it. Download: [site]({R}page)"
     assert task(events_of, text).error == tickertape.TaskError("text_only", None, text)

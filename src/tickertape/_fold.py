@@ -503,9 +503,14 @@ class Fold:
         return "audio" if "AUDIO_LABEL" in says else "image"
 
     def _line(self, text: str) -> str:
-        """The text of a line's end with a newline for whatever ended it."""
+        """The text of a line's end with a newline for whatever ended it, without quote marks that nothing follows."""
         end = next((end for end in self._line_ends if text.endswith(end)), "")
-        return text.removesuffix(end) + "\n" if end else text
+        marks = text.removesuffix(end)
+        rest = marks.rstrip(" \t>")
+        # The one of `</b>` is none: white space stands before a quote mark.
+        closing = marks[len(rest) :].startswith(">") and not (rest or self._prose[-1])[-1].isspace()
+        marks = rest + ">" if closing else rest
+        return marks + "\n" if end else marks
 
     def _is_download(self, url: str) -> bool:
         return self._twin_path(url) is not None
