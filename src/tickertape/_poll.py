@@ -189,7 +189,9 @@ def _progress(body: dict[str, Any]) -> Iterator[float]:
     for place in _places(body):
         fraction = place.get("progress_pct")
         if isinstance(fraction, int | float) and not isinstance(fraction, bool):
-            yield round(fraction * 100, 10)  # 0.07 is 7 %, and not 7.000000000000001
+            from decimal import Decimal  # few bodies tell one
+
+            yield float(Decimal(repr(fraction)).scaleb(2))  # 0.07 is 7 %, and not 7.000000000000001
         percent = place.get("progress")
         if isinstance(percent, str):
             try:
