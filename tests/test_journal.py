@@ -15,6 +15,8 @@ from tickertape.testing._journal import Call, Calls, NoCalls, UnknownKind, secon
 from tickertape.testing._wire import Data, End, Request, body_of, streamed, whole
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+PLANTED = "sk-" + 3 * "SECRET7"
+"""Of a key's shape, which no file should show."""
 ORIGIN = "http://relay.test"
 CAT = json.loads((FIXTURES / "gpt-image-1.5/cat-drinking-milk.request.json").read_text("utf-8"))["json"]
 CAT_REPLY = whole(
@@ -201,9 +203,7 @@ def test_secrets_are_taken_out_wherever_a_request_holds_them() -> None:
         "model": "m",
         "api_key": "SECRET6",
         "user": "ann",
-        "messages": [
-            message({"type": "text", "text": "say sk-SECRET70123456789abcdef"}, image("data:image/png;base64,AA"))
-        ],
+        "messages": [message({"type": "text", "text": f"say {PLANTED}"}, image("data:image/png;base64,AA"))],
     }
     call = Call(1, 0.0, Request("POST", url, headers, json.dumps(body).encode()), "chat")
     told = call.as_dict()
@@ -215,7 +215,7 @@ def test_secrets_are_taken_out_wherever_a_request_holds_them() -> None:
     assert (told["request"]["json"]["user"], told["model"]) == ("ann", "m")
     assert told["prompt"].startswith("say REDACTED")
     assert told["images"] == ["data:image/png;base64,AA"]
-    assert call.prompt == "say sk-SECRET70123456789abcdef"
+    assert call.prompt == f"say {PLANTED}"
 
 
 def test_an_attempt_is_one_of_the_same_key() -> None:
