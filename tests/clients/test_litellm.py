@@ -6,10 +6,14 @@ On loopback both are answered.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import httpx
 import pytest
+
+# Or a thread of its own asks GitHub for prices when it is imported, which a relay that is there by then refuses.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 litellm: Any = pytest.importorskip("litellm", reason="litellm is not installed; nox -s litellm")
 
