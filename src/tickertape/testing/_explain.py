@@ -48,10 +48,10 @@ def _told(relay: Relay, call: Call) -> Iterator[str]:
         yield f"found: one request more than {name} holds: {given}"
         yield "remedy: record the job to its end, or let the client stop there; what comes next is not made up"
         return
-    yield "found: a request that is neither an order (a chat completion), nor a list of models, nor a link of an answer"
     if (link := relay.link(request.url)) is not None:
         yield from _link(request, *link)
         return
+    yield "found: a request that is neither an order (a chat completion), nor a list of models, nor a link of an answer"
     if (slip := _slip(request)) is not None:
         yield slip
         yield "remedy: ask there, or add a route of your own to fake_relay.router (respx)"
