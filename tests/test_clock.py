@@ -356,6 +356,28 @@ def test_a_loop_that_is_blocked_by_another_ones_thread_holds_it_not_up() -> None
         assert asyncio.run(main()) == [5.0, 5.0]
 
 
+def test_a_loop_that_is_blocked_by_a_socket_holds_the_thread_behind_it_not_up() -> None:
+    here, there = socket.socketpair()
+
+    def serve() -> None:
+        relay.clock.join()
+        time.sleep(5)
+        there.send(b"x")
+
+    async def main() -> float:
+        beat = asyncio.create_task(asyncio.sleep(1))
+        await asyncio.sleep(0)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        here.recv(1)  # no coroutine should wait so
+        await beat
+        thread.join()
+        return relay.clock.now
+
+    with FakeRelay() as relay, here, there:
+        assert asyncio.run(main()) == 5.0
+
+
 @pytest.mark.parametrize("how", ["a sleep of its own time", "a lock", "a socket"])
 def test_a_thread_that_is_busy_where_it_is_costs_its_patience_once(how: str) -> None:
     done = threading.Event()

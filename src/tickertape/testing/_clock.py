@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from math import inf, ulp
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from ._patches import asyncio_sleep, monotonic, patches, sleep
@@ -66,21 +66,12 @@ _WAITING = frozenset(
 """Module and function in which a thread that waits is found: for a lock, for work, for its event loop's I/O."""
 _BLOCKED = frozenset({"threading", "concurrent.futures._base"})
 """Where a thread is found whose event loop cannot go on: it waits for another thread."""
+_OF_LOOPS = ("asyncio.", "selectors", "trio.", "uvloop")
+"""Where it is found while the loop itself is at work."""
 
 
 servers: WeakSet[threading.Thread] = WeakSet()
 """Threads of relays on loopback in this process: whoever waits, waits for their answers too."""
-
-
-class Clock(Protocol):
-    """Seconds since the relay began, and waiting until one of them."""
-
-    @property
-    def now(self) -> float: ...
-
-    def wait_until(self, t: float) -> None: ...
-
-    async def wait_until_async(self, t: float) -> None: ...
 
 
 class VirtualClock:
@@ -257,7 +248,15 @@ class _Party:
         if not (self._loop or self.in_trio):
             return True
         frame = sys._current_frames().get(self.thread)
-        return frame is not None and frame.f_globals.get("__name__") not in _BLOCKED
+        if frame is None or (module := str(frame.f_globals.get("__name__"))) in _BLOCKED:
+            return False
+        # One that is in neither its driver nor its selector computes, or waits for a socket: as long as for any thread.
+        return module == __name__ or module.startswith(_OF_LOOPS) or other.patient
+
+    @property
+    def patient(self) -> bool:
+        """Whether the clock has stood still for no longer than others are waited for."""
+        return monotonic() - self._since < _PATIENCE
 
     def may_move_to(self, t: float) -> bool:
         """Whether nobody waits for an earlier time, and nobody else is about to do anything."""
@@ -278,7 +277,7 @@ class _Party:
         active = clock._active()
         if not active:
             self._calm += 1
-        elif monotonic() - self._since < _PATIENCE or not servers.isdisjoint(active):
+        elif self.patient or not servers.isdisjoint(active):
             self._calm = 0
         else:
             clock._busy.update(active)
